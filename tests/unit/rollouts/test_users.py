@@ -15,7 +15,7 @@ from sluice.rollouts.crowd import Crowd, Users
 from sluice.rollouts.judge import with_intervals
 from sluice.rollouts.simulate import CANDIDATE, STABLE, Behaviour, Scenario, World, run
 from sluice.rollouts.spec import Business, RolloutSpec, Shadow
-from sluice.rollouts.state import Route, Routed, State
+from sluice.rollouts.state import Route, Routed, State, delta
 
 
 def plan(**more: Any) -> RolloutSpec:
@@ -149,3 +149,15 @@ def test_label_shares_of_few_users_at_a_time_take_no_good_candidate_back():
     assert any(run(spec, unknown, i, 400).phase == "RolledBack" for i in range(4))
     moved = replace(scenario, candidate=Behaviour(labels=(0.02, 0.68, 0.2, 0.1)), users=Users(3, 0.3))
     assert {run(spec, moved, i, 4000).phase for i in range(2)} == {"RolledBack"}
+
+
+@pytest.mark.parametrize("fell", ["outcome_sum", "s@07"])
+def test_outcomes_below_nothing_make_a_sum_fall_and_are_no_restart(fell: str) -> None:
+    before = {"requests": 90.0, "r@07": 9.0, fell: 4.0}
+    assert delta(before, {"requests": 91.0, "r@07": 10.0, fell: -1.0}) == ({"requests": 1.0, "r@07": 1.0, fell: -5.0}, False)
+
+
+@pytest.mark.parametrize("now", [{"requests": 3.0, "r@07": 9.0}, {"requests": 91.0, "r@07": 1.0}, {"requests": 91.0}])
+def test_a_count_that_fell_or_is_gone_is_a_restart(now: dict[str, float]) -> None:
+    """Of a group of users too; all that is shown was then counted since."""
+    assert delta({"requests": 90.0, "r@07": 9.0}, now) == (now, True)
