@@ -8,17 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sluice.rollouts.state import LABEL, Counts, add
+from sluice.rollouts.state import LABEL, Counts, add, has_labels
 from sluice.rollouts.stretches import RATES
 
-#: Of a share's two counters the one of bad outcomes says nothing of how many there are.
-_BAD = frozenset(bad for _, bad in RATES.values())
 _OF = {key: name for name, keys in RATES.items() for key in keys}
 
 
 def _share(key: str) -> str:
     """The share that a counter belongs to; "" where it belongs to none."""
     return LABEL if key.startswith(LABEL) else _OF.get(key, "")
+
+
+def _measured(counts: Mapping[str, float]) -> set[str]:
+    """The shares with outcomes. Of a share's two counters the one of bad outcomes says nothing of how many there are."""
+    found = {name for name, (key, _) in RATES.items() if counts.get(key, 0) > 0}
+    if has_labels(counts) and any(v > 0 for k, v in counts.items() if k.startswith(LABEL)):
+        found.add(LABEL)
+    return found
 
 
 def matched(kept: Mapping[str, Counts], stable: Counts, candidate: Counts) -> tuple[dict[str, Counts], Counts, Counts]:
@@ -32,8 +38,7 @@ def matched(kept: Mapping[str, Counts], stable: Counts, candidate: Counts) -> tu
         depends on whether there are outcomes, never on what they were.
     """
     arms = {"stable": add(kept.get("stable", {}), stable), "candidate": add(kept.get("candidate", {}), candidate)}
-    has = {arm: {_share(k) for k, v in counts.items() if v > 0 and k not in _BAD} for arm, counts in arms.items()}
-    alone = (has["stable"] ^ has["candidate"]) - {""}
+    alone = _measured(arms["stable"]) ^ _measured(arms["candidate"])
     if not alone:
         return {}, arms["stable"], arms["candidate"]
     left = {arm: {k: v for k, v in counts.items() if _share(k) in alone and v} for arm, counts in arms.items()}

@@ -9,7 +9,7 @@ from typing import Any
 from sluice.rollouts import business, evidence, stretches, users
 from sluice.rollouts.evidence import DISAGREEMENT, SHIFT
 from sluice.rollouts.spec import Margin, RolloutSpec
-from sluice.rollouts.state import LABEL, Counts, State, Verdict
+from sluice.rollouts.state import Counts, State, Verdict, has_labels
 from sluice.rollouts.stretches import COST, RATES
 from sluice.stats import combine, difference_interval, rate_exceeds, rate_log_e
 
@@ -114,7 +114,7 @@ def _required(spec: RolloutSpec, state: State, a: Counts, b: Counts) -> list[str
     judged = [c.get("judged", 0) for c in (a, b)]
     if spec.wrong is not None and (all(judged) if state.phase == "Shadow" else any(judged)):
         names.append("wrong")
-    if spec.shift is not None and any(k.startswith(LABEL) for c in arms for k in c):
+    if spec.shift is not None and any(map(has_labels, arms)):
         names.append(SHIFT)
     if spec.cost is not None and state.tests.get("bound") is not None:
         names.append(COST)

@@ -282,10 +282,17 @@ class State:
 
 def add(a: Mapping[str, float], b: Mapping[str, float]) -> Counts:
     """Counts summed by name."""
+    if not a:
+        return dict(b)
     out = dict(a)
     for k, v in b.items():
         out[k] = out.get(k, 0) + v
     return out
+
+
+def has_labels(counts: Mapping[str, float]) -> bool:
+    """Whether any of the counters is of a label. Of hundreds by group of users none is, so they are looked at all together."""
+    return "\n" + LABEL in "\n" + "\n".join(counts)
 
 
 def signed(name: str) -> bool:

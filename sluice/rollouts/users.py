@@ -7,6 +7,7 @@ The model server spreads users over a few dozen groups and counts each (`serving
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import chain, repeat
 
 import numpy as np
 
@@ -20,12 +21,12 @@ KNOWN = 0.9
 
 def by_group(counts: Mapping[str, float], *names: str) -> list[Floats]:
     """Counters (`state.BY_USER`) by group, each of shape [groups], over the groups that any of them has."""
-    places = {BY_USER[name]: i for i, name in enumerate(names)}
-    groups: dict[str, list[float]] = {}
+    found: dict[str, dict[str, float]] = {BY_USER[name]: {} for name in names}
     for k, v in counts.items():
-        if k[1:2] == "@" and (i := places.get(k[:2])) is not None:
-            groups.setdefault(k[2:], [0.0] * len(names))[i] = v
-    return list(np.array(list(groups.values()), dtype=np.float64).reshape(-1, len(names)).T)
+        if (column := found.get(k[:2])) is not None:
+            column[k[2:]] = v
+    groups = dict.fromkeys(chain(*found.values()))
+    return [np.array(list(map(column.get, groups, repeat(0.0))), dtype=np.float64) for column in found.values()]
 
 
 def dispersions(arms: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
@@ -38,12 +39,17 @@ def dispersions(arms: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     Args:
         arms: counts by arm, over all the evidence there is.
     """
-    if any(known(c, "requests") < KNOWN for c in (arms.get("stable", {}), arms.get("candidate", {}))):
-        return {}
+    found = []
+    for arm in ("stable", "candidate"):
+        whole, side = arms.get(arm, {}).get("requests", 0.0), by_group(arms.get(arm, {}), "requests", "errors", "slow", "odd_labels")
+        if whole <= 0 or side[0].sum() < KNOWN * whole:
+            return {}
+        found.append(side)
     out = {}
-    found = [by_group(arms[arm], "requests", "errors", "slow", "odd_labels") for arm in ("stable", "candidate")]
-    most = max(side[0].size for side in found)
-    requests, errors, slow, odd = (np.stack([np.pad(side[i], (0, most - side[i].size)) for side in found]) for i in range(4))
+    requests, errors, slow, odd = np.zeros((4, 2, max(side[0].size for side in found)))
+    for i, side in enumerate(found):
+        for table, column in zip((requests, errors, slow, odd), side, strict=True):
+            table[i, : column.size] = column
     for name, counts, totals in (
         ("errors", errors, requests),
         ("slow", slow, requests),
