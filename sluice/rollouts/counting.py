@@ -20,11 +20,7 @@ def sound(seen: Observations) -> Observations:
     """A look without counters that are none: a process that shows NaN, infinity or less than nothing could not be read."""
     arms, said = dict(seen.arms), seen.error
     for arm, at in seen.arms.items():
-        bad = {
-            r.id
-            for r in at.replicas
-            if r.counts is not None and not _sound(r.counts)
-        }
+        bad = {r.id for r in at.replicas if r.counts is not None and not _sound(r.counts)}
         if bad:
             arms[arm] = replace(at, replicas=tuple(replace(r, counts=None) if r.id in bad else r for r in at.replicas))
             said = said or f"{', '.join(sorted(bad))} of the {arm} arm shows counters that are no counts"
