@@ -7,18 +7,30 @@ import io
 from typing import Any
 
 from sluice.core.errors import DataError
-from sluice.data.packed import PACKED, unpacking
+from sluice.data.jsonarray import NAMED, Elements, begins_array
+from sluice.data.packed import PACKED, inner_suffix, unpacking
 from sluice.data.scheme import Found
 
 _BOMS = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 #: What packed files begin with; no text does.
 _PACKINGS = {b"\x1f\x8b": ".gz", b"\x28\xb5\x2f\xfd": ".zst", b"\xfd7zXZ\0": ".xz"}
+#: Bytes of a file's beginning that are looked at.
+_HEAD = 1 << 16
 UNPACK_AGAIN = "compress it again"
 
 
 def opened(file: Found) -> Any:
-    """The bytes of a file as a stream, unpacked as its name says."""
-    return unpacking(file.path, file.where)
+    """The bytes of a file as a stream, unpacked as its name says; of a JSON array its objects, one a line."""
+    stream = unpacking(file.path, file.where)
+    return io.BufferedReader(Elements(stream, file.where), _HEAD) if holds_array(file) else stream
+
+
+def holds_array(file: Found) -> bool:
+    """Whether it is called as JSON files are, and begins as an array of objects."""
+    if inner_suffix(file.path) not in NAMED:
+        return False
+    with unpacking(file.path, file.where) as stream:
+        return begins_array(stream.read(_HEAD))
 
 
 def text_of(file: Found, encoding: str = "utf-8") -> io.TextIOWrapper:

@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 from sluice.core.errors import DataError, first_line
 from sluice.core.spelling import number_text, value_text
 from sluice.data.csvfile import BLOCK
-from sluice.data.opening import UNPACK_AGAIN, not_empty, opened
+from sluice.data.jsonarray import no_rows
+from sluice.data.opening import UNPACK_AGAIN, holds_array, not_empty, opened
 from sluice.data.scheme import Found
 
 #: From here on, a float64 is not every whole number.
@@ -24,7 +25,7 @@ _EXACT = 2**53
 
 
 def read_jsonl(file: Found, names: Collection[str] = ()) -> pa.Table:
-    """A file of JSON objects, one a line. Strings stay strings; a key that is absent is null.
+    """A file of JSON objects, one a line or all in one array. Strings stay strings; a key that is absent is null.
 
     Args:
         names: columns whose numbers name something: where they would become floats that do not hold all
@@ -46,6 +47,10 @@ def read_jsonl(file: Found, names: Collection[str] = ()) -> pa.Table:
                 table = table.set_column(at, name, _digits(file, name, table.num_rows))
     except (pa.ArrowException, OSError, UnicodeDecodeError) as e:
         raise _explain_json(file, e) from e
+    if table.num_rows == 1 and any(pa.types.is_nested(t) for t in table.schema.types):
+        with opened(file) as stream:
+            if (whole := no_rows(stream.read(), file.where)) is not None:
+                raise whole
     if not table.num_rows or not table.num_columns:
         raise DataError("holds no rows", field=file.where, fix="write one JSON object a line")
     return table
@@ -114,12 +119,17 @@ def _explain_json(file: Found, error: Exception) -> DataError:
             raw = stream.read()
     except OSError as e:
         return DataError(f"cannot be unpacked: {e}", field=file.where, fix=UNPACK_AGAIN)
+    if (whole := no_rows(raw, file.where)) is not None:
+        return whole
+    array = holds_array(file)
+    if not raw.strip():
+        return DataError("holds no rows", field=file.where, fix="write one JSON object a line, or an array of them")
     if raw.lstrip()[:1] == b"[":
-        return DataError("is one JSON array, not JSON lines", field=file.where, fix="write one object a line: jq -c '.[]'")
+        return DataError("is an array, and not of objects", field=file.where, fix="write objects, from column to value")
     for number, line in enumerate(raw.split(b"\n"), 1):
         if not line.strip():
             continue
-        at = f"{file.where}:{number}"
+        at = f"{file.where}: item {number}" if array else f"{file.where}:{number}"
         try:
             line.decode()
             value = orjson.loads(line)

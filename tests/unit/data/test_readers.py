@@ -137,7 +137,7 @@ def test_jsonl_strings_that_look_like_dates_stay_strings(tmp_path: Path) -> None
         (b'{"a": 1}\n\nnot json\n', r"x.jsonl:3: is not JSON.*got 'not json'"),
         (b'{"a": 1}\n{"a": "x"}\n', r"x.jsonl:2: a: is a string here and a number in line 1"),
         (b'{"a": 1}\n[1]\n', r"x.jsonl:2: is no JSON object"),
-        (b'[{"a": 1}]', r"is one JSON array, not JSON lines"),
+        (b"[1, 2]", r"is an array, and not of objects"),
         (b'{"a": 1}\n{"a": "\xff"}', r"x.jsonl:2: (is not UTF-8|a: is a string)"),
         (b'{"a": "x"}\n{"a": "\xff"}', r"x.jsonl:2: is not UTF-8"),
         (b"{}\n", "holds no rows"),
