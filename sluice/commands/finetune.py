@@ -17,6 +17,7 @@ from sluice.cli import show_json
 from sluice.core.errors import DataError, ProjectError, SluiceError
 from sluice.core.home import Home
 from sluice.data.splits import SPLITS
+from sluice.llm.items import key_of
 from sluice.tasks.finetune import FinetuneModel, FinetuneTask, values_of
 
 if TYPE_CHECKING:
@@ -167,5 +168,4 @@ def _rows(uri: str, project: Project, base: Path) -> list[dict[str, Any]]:
 
 def _key(row: dict[str, Any], prompt: Any) -> bytes:
     """An item by its variables, whatever the case and the white space of its texts."""
-    plain = {k: " ".join(v.casefold().split()) if isinstance(v, str) else v for k, v in values_of(row, prompt).items()}
-    return orjson.dumps(plain, option=orjson.OPT_SORT_KEYS)
+    return key_of(values_of(row, prompt))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from sluice.cli import show_json
 from sluice.core import files
 from sluice.core.errors import DataError, ProjectError
 from sluice.core.home import Home
+from sluice.llm.items import key_of
 from sluice.llm.prompt import Prompt
 from sluice.monitor.labels import Coverage, joined
 from sluice.tasks import load_task
@@ -67,7 +67,7 @@ def _golden(base: Path, source: str) -> Path:
 def _written(log: str, name: str, golden: Path, prompt: Prompt, label: str, review: Path) -> dict[str, Any]:
     """The review: each question once, with the last correction; those that the golden set has are left out."""
     known = {_key(item, prompt) for _, item in _lines(golden)}
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[bytes, dict[str, Any]] = {}
     coverage = Coverage()
     for batch in joined(log, name, coverage=coverage):
         for row in batch.to_pylist():
@@ -119,9 +119,9 @@ def _taken(review: Path, golden: Path, prompt: Prompt, label: str) -> dict[str, 
     return {"added": len(new), "refused": refused, "known": again, "golden": str(golden), "said": said}
 
 
-def _key(item: Mapping[str, Any], prompt: Prompt) -> str:
+def _key(item: Mapping[str, Any], prompt: Prompt) -> bytes:
     """A question, white space and case aside."""
-    return files.digest_of({k: re.sub(r"\s+", " ", str(v)).strip().casefold() for k, v in item.items() if k in prompt.variables})
+    return key_of({k: v for k, v in item.items() if k in prompt.variables})
 
 
 def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -19,6 +19,7 @@ from sluice.tasks.base import TASKS
 
 if TYPE_CHECKING:
     from sluice.data.look import Look
+    from sluice.llm.items import Items
 
 
 def template(task: str) -> Path:
@@ -101,6 +102,9 @@ def _of_data(args: argparse.Namespace) -> int:
     parse({"name": name, "task": "tabular", "data": {"source": "x"}}, where="--name")
     if args.task is not None and TASKS.get(args.task).labelled is False:
         return _of_rows(args, name)
+    for task in [args.task] if args.task is not None else TASKS.built_in:
+        if args.data.is_file() and (items := TASKS.get(task).items(args.data, args.label, sure=args.task is None)) is not None:
+            return _of_items(args, name, task, items)
     ask = _ask if not args.json and sys.stdin.isatty() and sys.stderr.isatty() else None
     made = draft(args.data, target, name=name, task=args.task, label=args.label, ask=ask, said=args.overrides)
     text = made.text(f"sluice init --data {args.data}")
@@ -119,6 +123,23 @@ def _of_data(args: argparse.Namespace) -> int:
     for note in made.notes:
         print(f"  {note}")
     print(f"next: sluice run {target / 'sluice.yaml'}")
+    return 0
+
+
+def _of_items(args: argparse.Namespace, name: str, task: str, items: Items) -> int:
+    """A project of a prompt's items."""
+    from sluice.commands import starter_prompt
+
+    target, command = args.directory, f"sluice init --data {args.data}"
+    written = starter_prompt.write(items, target, name=name, task=task, said=args.overrides, command=command)
+    if args.json:
+        found = {"golden": written.golden, "learnt": written.learnt, "variables": items.variables, "notes": written.notes}
+        show_json({"project": str(target / "sluice.yaml"), "name": name, "task": task, **found})
+        return 0
+    print(f"wrote {target / 'sluice.yaml'}: task {task}, {written.golden:,} items to judge by, {written.learnt:,} to learn from")
+    for note in written.notes:
+        print(f"  {note}")
+    print(starter_prompt.said_of(written, target))
     return 0
 
 

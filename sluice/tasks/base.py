@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sluice.data.look import ColumnLook
     from sluice.data.timestamps import Times
     from sluice.fields.field import Field
+    from sluice.llm.items import Items
     from sluice.problems.problem import Problem
     from sluice.project import Project
 
@@ -154,6 +155,18 @@ class Task(ABC):
 
         Returns:
             What it is, and the command that converts it.
+        """
+        return None
+
+    @classmethod
+    def items(cls, path: Path, label: str | None = None, *, sure: bool = False) -> Items | None:
+        """A prompt's items in a file, of which `sluice init --data` writes a project with a prompt and a golden set. Default: none.
+
+        Args:
+            path: the file. label: the answer's column; null: found. sure: only where it can hardly be anything else.
+
+        Raises:
+            DataError: it cannot be read.
         """
         return None
 

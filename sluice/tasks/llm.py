@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
+    from sluice.llm.items import Items
     from sluice.llm.prompt import Prompt
     from sluice.problems.problem import Problem
 
@@ -66,6 +67,13 @@ class LlmTask(Task):
     def learnt_by(cls, model: Section) -> str:
         """By nobody: it is checked and packaged."""
         return "prompts"
+
+    @classmethod
+    def items(cls, path: Path, label: str | None = None, *, sure: bool = False) -> Items | None:
+        """See `Task.items`."""
+        from sluice.llm.items import items_of
+
+        return items_of(path, label, sure=sure)
 
     def prompt(self) -> Prompt:
         """The project's. Raises `ProjectError`, `MissingExtra`."""

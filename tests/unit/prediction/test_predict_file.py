@@ -135,7 +135,7 @@ def test_bad_rows_are_left_out_counted_and_named_on_request(model: Package, tmp_
         ("rows.csv", "job,age\n", "holds no rows"),
         ("rows.csv", 'job,age\n"cook,1\nnurse,2\n', "never closed"),
         ("rows.csv", "", "is empty"),
-        ("rows.jsonl", '[1]', "write one object a line"),
+        ("rows.jsonl", "[1]", "write one object a line"),
         ("rows.jsonl", '{"age": 1, "job": "x"}\n{"age": 1', "rows.jsonl:2"),
         ("rows.parquet", "PAR1", "not a readable Parquet file"),
         ("rows.xlsx", "x", "does not tell its format"),
