@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
+import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -28,3 +31,17 @@ def in_order(function: Callable[[A], B], items: Iterable[A], workers: int) -> It
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def ahead(items: Iterable[A]) -> Iterator[A]:
+    """The items, made in a thread while those before them are used: at most two wait. What making them raises is raised where it would have stood."""
+    end, made, context = object(), iter(items), contextvars.copy_context()
+
+    def following(_: object) -> A | object:
+        return context.run(next, made, end)
+
+    with contextlib.closing(in_order(following, itertools.repeat(None), 1)) as found:  # type: ignore[type-var]
+        for item in found:
+            if item is end:
+                return
+            yield item  # type: ignore[misc]

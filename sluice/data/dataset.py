@@ -13,6 +13,7 @@ import dataclasses
 import functools
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -273,16 +274,17 @@ def _together(
     shard_rows: int,
 ) -> tuple[dict[str, list[dict[str, Any]]], pa.Schema | None]:
     """Write several splits in one go: the shards of each, and the schema they share."""
-    made = {split: Shards(root, split, shard_rows) for split in pieces[0]}
-    schema: pa.Schema | None = None
-    for piece in pieces[1]:
-        for split, table in piece.items():
-            made[split].schema = schema
-            made[split].add(sound(table, split))
-            schema = made[split].schema
-    for shards in made.values():
-        shards.schema = schema
-    return {split: shards.close() for split, shards in made.items()}, schema
+    with ThreadPoolExecutor(2, thread_name_prefix="shards") as pool:
+        made = {split: Shards(root, split, shard_rows, pool=pool) for split in pieces[0]}
+        schema: pa.Schema | None = None
+        for piece in pieces[1]:
+            for split, table in piece.items():
+                made[split].schema = schema
+                made[split].add(sound(table, split))
+                schema = made[split].schema
+        for shards in made.values():
+            shards.schema = schema
+        return {split: shards.close() for split, shards in made.items()}, schema
 
 
 def _listed(columns: Mapping[str, str], times: Mapping[str, Times]) -> list[dict[str, Any]]:

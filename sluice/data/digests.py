@@ -7,7 +7,7 @@ their chunks, offsets, dictionary encoding, string width, or the bytes that lie 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -94,6 +94,33 @@ class TableHasher:
         """sha256 over what was updated so far, as hex."""
         columns = [[name, str(c.type), c.digest()] for name, c in zip(self._names, self._columns, strict=True)]
         return files.digest_of({"rows": self.rows, "columns": columns})
+
+
+class Passing:
+    """Pieces of a source, which go into its digest as they pass.
+
+    Attributes:
+        schema: of the pieces, before their types are made plain; null: none has passed.
+    """
+
+    schema: pa.Schema | None = None
+
+    def __init__(self) -> None:
+        self._hasher = TableHasher(pa.schema([]))
+
+    def of(self, pieces: Iterable[pa.Table]) -> Iterator[pa.Table]:
+        """The same pieces. Raises `DataError`."""
+        for piece in pieces:
+            whole = plain(piece)
+            if self.schema is None:
+                self._hasher = TableHasher(whole.schema)
+            self.schema = piece.schema
+            self._hasher.update(whole)
+            yield piece
+
+    def digest(self) -> str:
+        """sha256 (hex) of all that passed, as `table_digest` of the whole."""
+        return self._hasher.hexdigest()
 
 
 def table_digest(table: pa.Table) -> str:

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from sluice.core.errors import DataError
 from sluice.core.numerals import Numerals
+from sluice.core.ordered import ahead
 from sluice.core.spread import workers
 from sluice.data.blocks import ID, KEY, USE, Spool, SpoolWriter
 from sluice.data.columns import null_for_missing, null_for_nan, numbers, usable
@@ -26,7 +27,7 @@ from sluice.data.config import DataConfig
 from sluice.data.csvfile import NO_NUMBER, closed_at_the_end, names_of, padding
 from sluice.data.csvstream import NotNumbers, stream_csv
 from sluice.data.dialect import Dialect
-from sluice.data.digests import TableHasher, plain, row_numbers
+from sluice.data.digests import Passing, row_numbers
 from sluice.data.evidence import Evidence, TooMany, numeric_share, table_of
 from sluice.data.numerals import spelled_numbers
 from sluice.data.readers import pandas_index
@@ -172,14 +173,10 @@ def spool(rows: Iterator[pa.Table], make: Any, kinds: Mapping[str, str], path: P
         make: a piece of the source -> its rows in canonical form, and what they are split by or null.
         kinds: the features and their kinds. path: the file to write. size: rows of a piece of it; null: as of rows that are small.
     """
-    writer, hasher, schema, canonical = SpoolWriter(path, size), None, None, None
+    writer, hashed, canonical = SpoolWriter(path, size), Passing(), None
     fields = fields_of(kinds)
     large = any(f.blob for f in fields.values())
-    for block in rows:
-        schema = block.schema
-        whole = plain(block)
-        hasher = hasher or TableHasher(whole.schema)
-        hasher.update(whole)
+    for block in hashed.of(rows) if large else ahead(hashed.of(rows)):  # of what is large one piece at a time
         table, keys = make(block)
         canonical = canonical or table.schema
         if table.schema != canonical or len(table) != len(block):
@@ -188,9 +185,9 @@ def spool(rows: Iterator[pa.Table], make: Any, kinds: Mapping[str, str], path: P
         table = table.append_column(ID, pa.array(row_numbers(table, list(kinds)), pa.uint64()))
         table = table if use is None else table.append_column(USE, use)
         writer.add(table if keys is None else table.append_column(KEY, keys))
-    if hasher is None or schema is None:
+    if hashed.schema is None:
         raise Unfit("it has no rows")
-    return Made(writer.close(), hasher.hexdigest(), schema)
+    return Made(writer.close(), hashed.digest(), hashed.schema)
 
 
 class _Reader:
@@ -243,7 +240,7 @@ class _Parquet(_Reader):
         looked_at = [n for n, e in found.items() if e.texts or n in every or n in self._times or speaks_of_time(n)]
         if looked_at and (many := workers()) is not None:
             return found | seen_by(many, self.apart(), {n: found[n] for n in looked_at})
-        for block in self._read(looked_at) if looked_at else ():
+        for block in ahead(self._read(looked_at)) if looked_at else ():
             for name in looked_at:
                 found[name].add(block.column(name))
         return found
@@ -353,7 +350,7 @@ class _Texts(Kept):
         writer, self.parts = SpoolWriter(path), []
         for file in self._files:
             rows = 0
-            for block in self._raw(file):
+            for block in ahead(self._raw(file)):
                 table = pa.table({n: self._column(n, block.column(n)) for n in self.names})
                 if not found:
                     found = {f.name: Evidence(f.type, f.name in every) for f in table.schema}

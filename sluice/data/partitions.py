@@ -104,7 +104,11 @@ def _sorted(records: NDArray[np.void]) -> NDArray[np.void]:
     if len(tied):
         some = np.unique(np.concatenate([tied, tied + 1]))
         order[some] = order[some][np.lexsort((order[some], ids[some]))]
-    return records[order]
+    out = np.empty(len(ids), RECORD)
+    out["id"] = ids
+    for name in ("row", "value"):  # a column at a time: numbers that lie together are brought into order faster than records
+        out[name] = np.ascontiguousarray(records[name])[order]
+    return out
 
 
 def heads(ids: NDArray[np.uint64]) -> NDArray[np.int64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any
 
@@ -49,11 +50,16 @@ def write_shards(
 class Shards:
     """What `write_shards` writes, given a table at a time: `add`, then `close`.
 
+    Args:
+        pool: where row groups are written while the next one is filled, one at a time; null: here. Rows that are large are always written here.
+
     Attributes:
         schema: that the rows have, or must have; null: not known yet.
     """
 
-    def __init__(self, root: Path, split: str, shard_rows: int, schema: pa.Schema | None = None):
+    def __init__(self, root: Path, split: str, shard_rows: int, schema: pa.Schema | None = None, pool: Executor | None = None):
+        self._pool, self._writing = pool, Future[None]()
+        self._writing.set_result(None)
         self._root, self._split, self._shard_rows, self.schema = root, split, shard_rows, schema
         (root / split).mkdir()
         self._entries = list[dict[str, Any]]()
@@ -88,6 +94,7 @@ class Shards:
         """The manifest's entries."""
         if self._held:
             self._write()
+        self._writing.result()
         if self._writer is None and not self._entries and self.schema is not None:
             self._writer = self._next(self.schema)
         if self._writer is not None:
@@ -101,7 +108,14 @@ class Shards:
     def _write(self) -> None:
         group = pa.concat_tables(self._held)
         self._written = (self._written + self._rows) % self._shard_rows
-        self._held, self._rows, self._bytes = [], 0, 0
+        wide, self._held, self._rows, self._bytes = self._bytes > 0, [], 0, 0
+        self._writing.result()
+        if self._pool is None or wide:
+            self._written_out(group)
+        else:
+            self._writing = self._pool.submit(self._written_out, group)
+
+    def _written_out(self, group: pa.Table) -> None:
         self._writer = self._writer or self._next(group.schema)
         self._writer.write(group)
         if self._writer.hasher.rows == self._shard_rows:
