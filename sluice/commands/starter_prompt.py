@@ -20,7 +20,7 @@ from sluice.core.errors import DataError, ProjectError
 from sluice.core.home import explain_os_error
 from sluice.data.prepare import validate_project_data
 from sluice.llm.items import ANSWER, Items, key_of
-from sluice.llm.prompt import LIMIT_MESSAGES, LIMIT_VALUE
+from sluice.llm.prompt import LIMIT_MESSAGES, LIMIT_VALUE, PASSAGES
 from sluice.llm.proposal import Judged, judged
 from sluice.project import override, parse
 from sluice.tasks import load_task
@@ -77,6 +77,7 @@ def write(items: Items, target: Path, *, name: str, task: str, said: Sequence[st
     for item in said:
         override(raw, item)
     _named(raw)
+    items = _retrieving(raw, items, target)
     parse(raw, where="sluice.yaml")
     notes = [items.form, how.note, *notes]
     with tempfile.TemporaryDirectory(prefix="sluice-init-") as tmp:
@@ -146,6 +147,21 @@ def _models(url: str, key: str | None) -> list[str]:
         return [str(m["id"]) for m in found]
     except (OSError, ValueError, KeyError, TypeError, http.client.HTTPException, urllib.error.URLError):
         return []
+
+
+def _retrieving(raw: dict[str, Any], items: Items, target: Path) -> Items:
+    """Where documents were named, the items with a place for their passages; the folder as it is seen from the project. Raises `ProjectError`."""
+    retrieval = raw["model"].get("retrieval")
+    if not isinstance(retrieval, dict) or not isinstance(folder := retrieval.get("folder"), str):
+        return items
+    if not Path(folder).is_dir():
+        fix = f"it was looked for at {Path(folder).absolute()}"
+        raise ProjectError("no such folder", field="--set model.retrieval.folder", value=folder, fix=fix)
+    retrieval["folder"] = Path(os.path.relpath(Path(folder).absolute(), target.absolute())).as_posix()
+    if len(items.variables) > 1:
+        retrieval.setdefault("query", items.asked)
+    raw["model"]["scorers"].setdefault("grounded", {})
+    return dataclasses.replace(items, user=f'{{{{ {PASSAGES} | join("\n") }}}}\n\n{items.user}')
 
 
 def _files(folder: Path, items: Items, how: Judged, golden: Sequence[dict[str, Any]], learnt: Sequence[dict[str, Any]]) -> None:

@@ -68,6 +68,7 @@ class Items:
         optional: variables that not every item has.
         system, user: templates of the messages.
         left: why rows are left out -> how many.
+        asked: the variable that holds the question.
     """
 
     form: str
@@ -76,6 +77,7 @@ class Items:
     system: str
     user: str
     left: dict[str, int]
+    asked: str
 
     @property
     def variables(self) -> list[str]:
@@ -242,6 +244,7 @@ def _of_turns(rows: Sequence[Mapping[str, Any]], column: str, answer: str | None
             system,
             user,
             dict(left),
+            "question",
         ),
         where,
     )
@@ -310,7 +313,9 @@ def _of_columns(rows: Sequence[Mapping[str, Any]], kept: Sequence[str], answer: 
         asks = _part(main, "", "", optional)
         user = "".join([asks, *about] if behind else [*about, asks])
     form = f"{', '.join(kept)} to ask with; {answer} is the answer wanted"
-    return _checked(Items(form, made, optional, _part(system, "", "", optional) if system else "", user, dict(left)), where)
+    return _checked(
+        Items(form, made, optional, _part(system, "", "", optional) if system else "", user, dict(left), main or asked[-1]), where
+    )
 
 
 def _part(name: str, before: str, after: str, optional: frozenset[str]) -> str:

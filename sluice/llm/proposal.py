@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -19,6 +20,8 @@ _NEARLY = 0.95
 _CLASSES, _EACH, _LONG = 30, 5, 60
 #: Words of an answer that is looked for in what the model says.
 _FEW = 6
+#: A sign of money, digits with their separators, a unit.
+_NUMBER = re.compile(r"[^\w\s]{0,3} ?[\d.,\u00a0 ]+ ?([^\W\d]{1,4}|[^\w\s]{1,2})?\.?")
 #: Characters of a token, about, in the languages that take the fewest.
 _TOKEN = 2
 
@@ -54,7 +57,7 @@ def judged(answers: Sequence[str]) -> Judged:
     if (schema := _schema(answers)) is not None:
         told = "Answer with one JSON object with the keys " + ", ".join(schema["required"]) + ", and nothing else."
         return Judged({"json_schema": {"equal": True}}, 0.5, told, schema, tokens, "answers are JSON objects and have to be equal")
-    if _share(answers, lambda a: _bare(a)) >= _NEARLY:
+    if _share(answers, _bare) >= _NEARLY:
         return Judged({"numeric": {}}, 0.5, "Answer with the number alone.", None, tokens, "answers are numbers; the last one said counts")
     counts = Counter(a.strip() for a in answers)
     if 2 <= len(counts) <= _CLASSES and len(answers) >= _EACH * len(counts) and max(map(len, counts)) <= _LONG:
@@ -85,8 +88,8 @@ def _share(answers: Sequence[str], fits: Any) -> float:
 
 
 def _bare(text: str) -> bool:
-    """A number with hardly a word beside it."""
-    return number(text) is not None and len(text.split()) <= 2 and sum(c.isalpha() for c in text) <= 4
+    """A number with a sign of money before it or a unit behind it at most; a code such as B12 is none."""
+    return number(text) is not None and _NUMBER.fullmatch(text.strip()) is not None
 
 
 _TYPES: list[tuple[str, type | tuple[type, ...]]] = [

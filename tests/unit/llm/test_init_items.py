@@ -127,3 +127,31 @@ def test_what_is_left_is_learnt_from(tmp_path: Path) -> None:
         )
         == 2
     )
+
+
+def test_passages_of_a_folder_have_a_place_in_the_prompt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "a.md").write_text("The third gate of the old town is called the gate of answers.")
+    data = tmp_path / "rows.jsonl"
+    turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
+    data.write_text(
+        "".join(
+            json.dumps({"messages": [*turns, {"role": "user", "content": f"Gate {i}?"}, {"role": "assistant", "content": f"a{i}"}]}) + "\n"
+            for i in range(25)
+        )
+    )
+    with Scripted(
+        answer=lambda asked: "a" + asked.rsplit("Gate ", 1)[1].split("?")[0] if "gate of answers" in asked else "?", model="m"
+    ).serving() as endpoint:
+        said = ["--set", f"model.endpoint.url={endpoint.url}", "--set", "model.endpoint.model=m"]
+        assert main(["init", "p", "--data", "rows.jsonl", *said, "--set", "model.retrieval.folder=documents"]) == 2
+        assert "--set model.retrieval.folder: no such folder (got 'documents')" in capsys.readouterr().err
+        assert main(["init", "p", "--data", "rows.jsonl", *said, "--set", "model.retrieval.folder=docs"]) == 0
+        model = load(tmp_path / "p" / "sluice.yaml").model
+        assert (
+            model.retrieval.folder == "../docs" and model.retrieval.query == "question" and list(model.scorers) == ["contains", "grounded"]
+        )
+        assert main(["run", "p/sluice.yaml", "--home", "home"]) == 0

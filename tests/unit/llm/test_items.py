@@ -155,9 +155,10 @@ def test_a_key_knows_case_and_white_space_of_an_item_by_nothing() -> None:
 @pytest.mark.parametrize(
     "answers, scorer",
     [
-        (["42", "7", "$1,200", "3.5 km"], "numeric"),
+        (["42", "-7", "$1,200", "3.5 km", "12 %", "€ 4.", "1 000 000"], "numeric"),
         (["yes", "No", "yes"] * 9, "normalised"),
         (["Lima", "Paris", "Ulan Bator"], "contains"),
+        (["B12", "a7", "v2", "4th"], "contains"),
         (['{"name": "x", "age": 3}', '{"name": "y", "age": null}'], "json_schema"),
         (["It depends on what the tariff says about that, so ask the office that wrote it."] * 2 + ["x"], "similarity"),
     ],
