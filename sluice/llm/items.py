@@ -95,7 +95,7 @@ def items_of(path: Path, label: str | None = None, *, sure: bool = False) -> Ite
 
     Raises:
         DataError: the file cannot be read, or none of its rows makes an item.
-        ProjectError: `label` names none of its columns.
+        ProjectError: `label` names none of its columns, or is needed.
     """
     found = Found(path, str(path))
     try:
@@ -116,7 +116,11 @@ def items_of(path: Path, label: str | None = None, *, sure: bool = False) -> Ite
     if sure and (asked, answer) not in _SURE:
         return None
     if answer is None or (asked in (None, answer) and label is None):
-        return None
+        raise ProjectError(
+            "which column holds the answer wanted cannot be told from the file",
+            field="--label",
+            fix=f"name one of the columns: {', '.join(names[:20])}",
+        )
     kept = [n for n in (*_SYSTEM, asked, *_ABOUT) if n in names and n != answer] if asked not in (None, answer) else names
     return _of_columns(_rows(found), [n for n in kept if n is not None and n != answer], answer, str(path))
 

@@ -143,6 +143,9 @@ def test_bad_files_are_refused_by_name_and_line(tmp_path: Path) -> None:
     with pytest.raises(ProjectError, match=r"--label: is no column of the file.*got 'nope'") as e:
         items_of(file(tmp_path, [{"prompt": "q", "completion": "a"}]), "nope")
     assert e.value.fix == "columns: prompt, completion"
+    with pytest.raises(ProjectError, match=r"--label: which column holds the answer wanted cannot be told") as e:
+        items_of(file(tmp_path, [{"ticket": 1, "customer": "q", "agent": "a"}]))
+    assert e.value.fix == "name one of the columns: ticket, customer, agent"
     (tmp_path / "y.jsonl").write_text('{"prompt": "q", "completion": "a"}\n{"prompt"\n')
     with pytest.raises(DataError, match=r"y.jsonl:2: is not JSON"):
         items_of(tmp_path / "y.jsonl")
