@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from sluice.data.prepare import value_of
+from sluice.tasks import TASKS
 
 if TYPE_CHECKING:
     from sluice.data.look import Look
     from sluice.data.report import Report
+    from sluice.fields import Field
+
+
+def assumed() -> list[str]:
+    """The tasks that may be taken by what the rows hold."""
+    return [task for task in TASKS.names() if TASKS.get(task).assumed]
+
+
+def task_of_rows(fit: Callable[[Field | None], bool]) -> str:
+    """The first of them whose rows are such a field alone, or records."""
+    return next(task for task in assumed() if fit(value_of(TASKS.get(task))))
 
 
 @dataclasses.dataclass
@@ -24,6 +40,7 @@ class Draft:
         proposal: what is said of the model.
         unlabelled: whether the file has no column of labels.
         look: the file.
+        test: where rows lie that the folder's own names hold out.
         divided: whether a way to hold out rows has been looked for.
     """
 
@@ -36,7 +53,14 @@ class Draft:
     notes: list[str] = dataclasses.field(default_factory=list)
     proposal: str = ""
     unlabelled: bool = False
+    test: Path | None = None
     divided: bool = False
+
+    @property
+    def value(self) -> Field | None:
+        """The field that a row is alone; None: rows are records."""
+        task = self.raw["task"]
+        return value_of(TASKS.get(task)) if task in TASKS.names() else None
 
     def text(self, command: str) -> str:
         """The project file, commented. `command` made it."""

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import os
-import re
-from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from sluice.commands.dividing import divided
-from sluice.commands.draft import Draft
+from sluice.commands.draft import Draft, assumed, task_of_rows
 from sluice.commands.mending import computed, judge, mend, mend_error, names_rows, nothing_left
 from sluice.commands.onehot import told_in_columns
+from sluice.commands.starter_files import of_files
 from sluice.core.errors import DataError, ProjectError
 from sluice.data.archives import is_archive, unpacked
-from sluice.data.filenames import guessed
-from sluice.data.folders import LABELS_FILE, files_below
+from sluice.data.folders import LABELS_FILE
 from sluice.data.forms import format_of
-from sluice.data.look import KEY, Look, kind_in, looked_at
+from sluice.data.look import KEY, Look, looked_at
 from sluice.data.prepare import validate_project_data, value_of
 from sluice.data.report import listed
 from sluice.data.scheme import Found
@@ -177,15 +175,6 @@ def _declared(look: Look) -> dict[str, Any]:
     return {**form, **{key: getattr(look.dialect, key) for key in look.dialect.declared}}
 
 
-def _of_rows(fit: Callable[[Field | None], bool]) -> str:
-    """The first task that may be assumed whose rows are such a field alone, or records."""
-    return next(task for task in _assumed() if fit(value_of(TASKS.get(task))))
-
-
-def _assumed() -> list[str]:
-    return [task for task in TASKS.names() if TASKS.get(task).assumed]
-
-
 def _task(look: Look, label: str) -> str:
     """A task for rows that are alone what files of the source hold, or what a column holds that has hardly another beside it; else for records."""
     others = [n for n in look.of("number", "category", "date") if n != label]
@@ -193,18 +182,12 @@ def _task(look: Look, label: str) -> str:
     def fit(value: Field | None) -> bool:
         return value is not None and any(n != label for n in look.of(value.kind)) and (value.listed or len(others) <= 1)
 
-    return _of_rows(fit) if any(fit(value_of(TASKS.get(t))) for t in _assumed()) else _of_rows(lambda v: v is None)
-
-
-def _value(made: Draft) -> Field | None:
-    """The field that a row is alone; None: rows are records."""
-    task = made.raw["task"]
-    return value_of(TASKS.get(task)) if task in TASKS.names() else None
+    return task_of_rows(fit) if any(fit(value_of(TASKS.get(t))) for t in assumed()) else task_of_rows(lambda v: v is None)
 
 
 def _columns(made: Draft, look: Look, label: str | None) -> None:
     """What the look alone tells of each column."""
-    columns, value = made.raw["data"]["columns"], _value(made)
+    columns, value = made.raw["data"]["columns"], made.value
     if value is not None:
         _value_column(made, look, label, value)
         return
@@ -255,7 +238,7 @@ def _value_column(made: Draft, look: Look, label: str | None, value: Field) -> N
     beside = [c.name for c in look.columns if c.name not in (label, *columns.values()) and c.kind not in ("empty", "constant")]
     if beside and value.words and not value.listed:
         made.notes.append(
-            f"read are {columns[key]!r} and {label!r} alone; not read: {listed(beside)} (--task {_of_rows(lambda v: v is None)} reads several columns, texts among them)"
+            f"read are {columns[key]!r} and {label!r} alone; not read: {listed(beside)} (--task {task_of_rows(lambda v: v is None)} reads several columns, texts among them)"
         )
     between = next((c.between for c in look.columns if c.name == label), None)
     if between and task and any(problem(p).independent for p in task.problems or ()) and "label_separator" not in columns:
@@ -274,7 +257,8 @@ def _settle(made: Draft, path: Path, folder: Path) -> None:
         raw = _with_columns(made)
         if any(name not in made.left_out for name in made.texts):  # what reads them, so that they are checked as texts
             raw["model"] = {**TASKS.get(raw["task"]).proposal(problem(DEFAULT), 0, texts=True)[0], **raw.get("model", {})}
-        project = parse({**raw, "data": {**raw["data"], "source": str(path)}}, base_dir=folder)
+        held = {"test": str(made.test)} if made.test else {}
+        project = parse({**raw, "data": {**raw["data"], "source": str(path), **held}}, base_dir=folder)
         task = load_task(project, folder)
         try:
             made.report = validate_project_data(project, folder, task)
@@ -316,80 +300,13 @@ def _with_columns(made: Draft) -> dict[str, Any]:
     columns = {**made.raw["data"].get("columns", {})}
     for key, names in (("ignore", list(made.left_out)), ("categorical", list(made.categorical))):
         columns.pop(key, None)
-        if names and _value(made) is None:
+        if names and made.value is None:
             columns[key] = names
     data = {key: value for key, value in made.raw["data"].items() if key != "columns" or columns}
     return {**made.raw, "data": {**data, **({"columns": columns} if columns else {})}}
 
 
 def _files(made: Draft, data: Path, inside: Path, folder: Path, label: str | None) -> Draft:
-    """A project of files: in a sub-folder a label, listed in a table, or with names that say their labels.
-
-    Args:
-        data: the folder, or an archive of it.
-        inside: the folder.
-        label: of the parts of a name, the one that is the label.
-    """
-    found = kind_in(inside)
-    if not made.raw["task"]:
-        made.raw["task"] = _of_rows(lambda v: v is not None and v.listed and found in (None, v.kind))
-    value = _value(made)
-    if value is None or value.files is None or found is None or field_of(found, found).files is not value.files:
-        _check_endings(inside, data, value)
-        names = sorted({p.suffix for p in inside.iterdir() if p.is_file()})
-        word = value.files.word if value is not None and value.files is not None else "image"
-        raise DataError(
-            f"is a folder without {word}s in sub-folders",
-            field="--data",
-            value=str(data),
-            fix=f"name a file in it{f', or a glob: {data}/*{names[0]}' if names else ''}; {word}s lie in a sub-folder a label",
-        )
-    if not value.loose and not (inside / LABELS_FILE).is_file() and any(p.suffix.lower() in value.files.read for p in inside.iterdir()):
-        _named(made, files_below(Found(inside, data.name), value.files), label)
-    if (inside / LABELS_FILE).is_file() and not value.loose:
-        with looked_at(inside / LABELS_FILE, f"{data.name}/{LABELS_FILE}") as look:
-            others = [c.name for c in look.columns if c.kind != value.kind]
-            chosen = label or ("label" if "label" in others else others[0] if len(others) == 1 else None)
-            chosen = chosen or _label(look, None, None, str(inside / LABELS_FILE))
-        if chosen != "label":
-            made.raw["data"].setdefault("columns", {})["label"] = chosen
-    _settle(made, data, folder)
+    """A project of files. See `starter_files.of_files`."""
+    _settle(made, of_files(made, data, inside, label, lambda look: _label(look, None, None, str(inside / LABELS_FILE))), folder)
     return made
-
-
-def _check_endings(inside: Path, data: Path, value: Field | None) -> None:
-    """Raises `DataError` where what a folder holds is of a format that is not read: recordings as MP3, texts a file each."""
-    ends = Counter(p.suffix.lower() for p in inside.rglob("*") if p.is_file() and not p.name.startswith("."))
-    other = [e for e, _ in ends.most_common() if value is not None and value.files is not None and e in value.files.other]
-    if other and value is not None and value.files is not None:
-        raise DataError(
-            f"holds {ends[other[0]]:,} files of a format that is not read ({other[0]})",
-            field="--data",
-            value=str(data),
-            fix=f"convert them to {value.files.either}",
-        )
-    if ends.get(".txt", 0) > sum(ends.values()) / 2 and isinstance(value, Text):
-        raise DataError(
-            f"holds {ends['.txt']:,} texts, a file each, which are not read from a folder",
-            field="--data",
-            value=str(data),
-            fix="put them into one CSV with a row a text and a column of labels: pandas.DataFrame([(p.read_text(), p.parent.name) "
-            f"for p in pathlib.Path({str(data)!r}).rglob('*.txt')], columns=['text', 'label']).to_csv('texts.csv', index=False)",
-        )
-
-
-def _named(made: Draft, paths: list[Path], label: str | None) -> None:
-    """What the names of files without labels' folders say."""
-    pattern = guessed([p.stem for p in paths], label)
-    if pattern is None:
-        raise DataError(
-            "lies in no label's folder, and names do not tell labels",
-            field=paths[0].name,
-            fix=f"put files into a sub-folder a label, or list files and labels in {LABELS_FILE}",
-        )
-    made.raw["data"]["columns"] = {"file_name": pattern}
-    made.notes.append(
-        f"the label is taken from the files' names, as {paths[0].name} is read by {pattern}; give parts their own names (data.columns.file_name)"
-    )
-    if others := [p for p in re.findall(r"{(.*?)}", pattern) if p != "label"]:
-        made.notes.append(f"if rows of one {others[0]} belong together: split: {{by: group, column: {others[0]}}}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from sluice.core.errors import DataError
@@ -9,6 +10,7 @@ from sluice.core.section import Section
 from sluice.problems.problem import OF_LABELS
 from sluice.tasks.base import Task
 from sluice.tasks.config import ImageModel
+from sluice.tasks.picture_layouts import with_boxes, with_masks
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -25,6 +27,11 @@ class ImageTask(Task):
     Model: ClassVar[type[Section]] = ImageModel
     starter: ClassVar[str | None] = "digits"
     network: ClassVar[str] = "sluice.learners.torch.images.network:ImageNetwork"
+
+    @classmethod
+    def known_as(cls, path: Path) -> DataError | None:
+        """Boxes or masks."""
+        return with_boxes(path) or with_masks(path)
 
     def kinds(self, table: pa.Table) -> dict[str, str]:
         """The one column of ``data.columns``."""

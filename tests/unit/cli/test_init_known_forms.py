@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from sluice.cli import main
 from sluice.data.sounds import wav
+from sluice.project import load
 
 WORDS = ("Anna flew to Oslo .", "In Rome it rained", "Otto saw Mia , then left", "Nobody came")
 TAGS = {"Anna": "B-PER", "Otto": "B-PER", "Mia": "B-PER", "Oslo": "B-LOC", "Rome": "B-LOC"}
@@ -150,3 +154,94 @@ def test_rows_with_a_blank_line_among_them_are_no_sentences(tmp_path: Path, caps
     lines = ["place;size state"] + [f"p{i % 7};{i} {'ok' if i % 2 else 'bad'}" + ("\n" if i == 900 else "") for i in range(1000)]
     (tmp_path / "rows.csv").write_text("\n".join(lines) + "\n")
     assert "a sentence a row" not in said(capsys, tmp_path, "--data", str(tmp_path / "rows.csv"))[1]
+
+
+def pictures(folder: Path, many: int = 30) -> dict[str, set[str]]:
+    """Pictures in two folders that divide them, and which classes each holds; red ones hold a dog, blue ones a cat."""
+    held = {}
+    for i in range(many):
+        colour = [(200, 30, 30), (30, 30, 200), (200, 30, 200)][i % 3]
+        path = folder / "images" / ("train" if i % 5 else "val") / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.clip(np.array(colour) + np.random.default_rng(i).integers(-20, 20, (16, 16, 3)), 0, 255).astype(np.uint8)
+        Image.fromarray(pixels).save(path)
+        held[path.relative_to(folder).as_posix()] = {n for n, there in (("dog", colour[0] > 100), ("cat", colour[2] > 100)) if there}
+    return held
+
+
+def coco(folder: Path, held: dict[str, set[str]]) -> None:
+    ids = {"dog": 3, "cat": 7}
+    boxes = [{"image_id": k, "category_id": ids[n], "bbox": [1, 1, 2, 2]} for k, names in enumerate(held.values()) for n in sorted(names)]
+    whole = {
+        "images": [{"id": k, "file_name": Path(p).name, "width": 16, "height": 16} for k, p in enumerate(held)],
+        "annotations": boxes,
+        "categories": [{"id": i, "name": n} for n, i in ids.items()],
+    }
+    (folder / "annotations").mkdir()
+    (folder / "annotations" / "instances.json").write_text(json.dumps(whole))
+
+
+def yolo(folder: Path, held: dict[str, set[str]]) -> None:
+    for path, names in held.items():
+        text = (folder / path.replace("images/", "labels/")).with_suffix(".txt")
+        text.parent.mkdir(parents=True, exist_ok=True)
+        text.write_text("".join(f"{['cat', 'dog'].index(n)} 0.5 0.5 0.25 1e-3\n" for n in sorted(names)))
+
+
+def voc(folder: Path, held: dict[str, set[str]]) -> None:
+    (folder / "Annotations").mkdir()
+    for path, names in held.items():
+        objects = "".join(f"<object><name>{n}</name><bndbox><xmin>1</xmin></bndbox></object>" for n in sorted(names))
+        (folder / "Annotations" / f"{Path(path).stem}.xml").write_text(f"<annotation><filename>x</filename>{objects}</annotation>")
+
+
+@pytest.mark.parametrize("form", [coco, yolo, voc])
+def test_of_boxes_the_classes_that_a_picture_holds_are_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], form: Callable[[Path, dict[str, set[str]]], None]
+) -> None:
+    held = pictures(tmp_path / "set")
+    form(tmp_path / "set", held)
+    code, text = said(capsys, tmp_path, "--data", str(tmp_path / "set"))
+    assert code == 2 and "which no task learns; which classes a picture holds can be learnt" in text
+    again = convert(text, tmp_path)
+    written = {Path(r["file"]).name: set(r["label"].split("|")) for r in csv.DictReader((tmp_path / "classes.csv").open())}
+    named = {"0": "cat", "1": "dog"} if form is yolo else {"cat": "cat", "dog": "dog"}
+    assert {f: {named[n] for n in names} for f, names in written.items()} == {Path(p).name: names for p, names in held.items()}
+    assert again == ["--data", "classes.csv", "--task", "image"]
+    code, text = said(capsys, tmp_path, "--data", str(tmp_path / "classes.csv"), "--task", "image")
+    assert code == 0 and "several labels a row" in text
+
+
+def test_masks_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pictures(tmp_path / "set", 10)
+    for path in list((tmp_path / "set" / "images").rglob("*.png")):
+        mask = tmp_path / "set" / "masks" / f"{path.stem}_mask.png"
+        mask.parent.mkdir(exist_ok=True)
+        mask.write_bytes(path.read_bytes())
+    code, text = said(capsys, tmp_path, "--data", str(tmp_path / "set"))
+    assert code == 2 and "holds pictures (images) and their masks (masks), which no task learns" in text
+
+
+@pytest.mark.parametrize("names", [("train", "test"), ("Training", "Validation"), ("train", "val", "test")])
+def test_folders_that_divide_the_rows_are_no_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str], names: tuple[str, ...]) -> None:
+    for k, part in enumerate(names):
+        for i in range(24):
+            path = tmp_path / "set" / part / ("dog" if i % 2 else "cat") / f"{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.random.default_rng(100 * k + i).integers(0, 255, (8, 8, 3)).astype(np.uint8)).save(path)
+    code, text = said(capsys, tmp_path, "--data", str(tmp_path / "set"))
+    assert code == 0 and f"rows are held out as the folders say: {names[-1]} (data.test)" in text
+    assert ("not read: val (validation rows are taken out of train)" in text) == (len(names) == 3)
+    data = load(tmp_path / "p" / "sluice.yaml").data
+    assert (data.source, data.test) == (f"../set/{names[0]}", f"../set/{names[-1]}")
+    assert main(["data", "check", str(tmp_path / "p" / "sluice.yaml")]) == 0
+
+
+def test_a_folder_of_loose_files_to_be_told_is_not_held_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for i in range(40):
+        for path in (tmp_path / "set" / "train" / ("dog" if i % 2 else "cat") / f"{i}.png", tmp_path / "set" / "test" / f"{i}.png"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.random.default_rng(i).integers(0, 255, (8, 8, 3)).astype(np.uint8)).save(path)
+    code, text = said(capsys, tmp_path, "--data", str(tmp_path / "set"))
+    assert code == 0 and "not read: test (it has no labels' folders)" in text
+    assert load(tmp_path / "p" / "sluice.yaml").data.test is None
