@@ -17,6 +17,7 @@ OTHERS = {
     "sluice/data/timestamps.py": {"timestamp"},
     "sluice/data/truth.py": {"text"},
     "sluice/llm/asking.py": {"seed"},
+    "sluice/llm/items.py": {"text"},
     "serving/runtime/prompts/model.py": {"text"},
 }
 
