@@ -10,14 +10,16 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from sluice.commands.timing import forecasts
 from sluice.data.checks.leaks import FEWEST, floats
-from sluice.data.look import names_years
 from sluice.data.prepare import load_canonical, value_of
 from sluice.data.report import percent
 from sluice.fields import Field, fields_of
 from sluice.fields.summaries import encoded
 from sluice.problems.problem import problem
 from sluice.tasks import TASKS
+from sluice.tasks.roles import plain
+from sluice.tasks.timecolumns import TIMES
 
 if TYPE_CHECKING:
     from sluice.commands.draft import Draft
@@ -71,6 +73,7 @@ def divided(made: Draft, project: Any, folder: Path, task: Any) -> bool:
     made.notes.append(
         f"rows are held out by chance, and the label goes on from row to row by {name!r} ({percent(scores[name])}), so that their neighbours tell them: right for "
         f"a model that fills gaps; one that is asked about days to come is judged on the newest rows by data.split: {{by: time, column: {name}}}"
+        + (f"; to forecast what comes after the last: sluice init --task {forecasts()}" if asked.scalar else "")
     )
     return False
 
@@ -98,7 +101,7 @@ def _of_whom(table: pa.Table, fields: dict[str, Field]) -> tuple[str, int] | Non
 
 
 def _times(table: pa.Table, fields: dict[str, Field]) -> dict[str, NDArray[np.float64]]:
-    """When each row was, by each column that says so: its times, or its years. Without a row where it is missing, nothing."""
+    """When each row was, by each column that says so: its times, or its years, with a fraction or without. Without a row where it is missing, nothing."""
     found = {}
     for name, field in fields.items():
         column = table.column(name)
@@ -106,9 +109,9 @@ def _times(table: pa.Table, fields: dict[str, Field]) -> dict[str, NDArray[np.fl
             continue
         if field.timed:
             found[name] = floats(column.cast(pa.timestamp("us")).cast(pa.int64()))
-        elif field.quantity and names_years(name):
+        elif field.quantity and plain(name) in TIMES:
             years = floats(column)
-            if (years % 1 == 0).all() and _YEARS[0] <= years.min() and years.max() <= _YEARS[1]:
+            if len(years) and _YEARS[0] <= years.min() and years.max() <= _YEARS[1]:
                 found[name] = years
     return found
 

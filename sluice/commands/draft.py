@@ -42,6 +42,7 @@ class Draft:
         look: the file.
         test: where rows lie that the folder's own names hold out.
         divided: whether a way to hold out rows has been looked for.
+        given: the file's name, as a person wrote it.
     """
 
     raw: dict[str, Any]
@@ -55,6 +56,7 @@ class Draft:
     unlabelled: bool = False
     test: Path | None = None
     divided: bool = False
+    given: str = ""
 
     @property
     def value(self) -> Field | None:

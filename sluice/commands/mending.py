@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sluice.commands.timing import found_time, or_forecast
 from sluice.core.errors import DataError
 from sluice.data.computed import sums_to
 from sluice.data.config import Split
-from sluice.data.look import names_years
+from sluice.data.labelnames import numbers_rows
 from sluice.data.prepare import load_canonical
 from sluice.data.report import Check, Report, counted, listed
 from sluice.fields import field_of, fields_of
@@ -51,10 +52,7 @@ def mend_error(made: Draft, error: DataError) -> bool:
         )
         return True
     among = _AMONG.search(field)
-    years = next((c.name for c in made.look.columns if c.kind == "number" and names_years(c.name)), None) if made.look else None
-    if field == "model.time" and error.message.startswith("says which column") and years and "time" not in made.raw.get("model", {}):
-        made.raw["model"] = {**made.raw.get("model", {}), "time": years}
-        made.notes.append(f"{years!r} is taken for the time, a year each (model.time)")
+    if found_time(made, error):
         return True
     if among and error.value == among[1]:
         raise DataError(
@@ -154,12 +152,10 @@ def _tells_by_itself(made: Draft, name: str) -> bool:
 
 def names_rows(made: Draft, name: str) -> bool:
     """Whether a column with another value in every row is a key: not a quantity that happens to rise with the rows."""
+    if name == made.raw.get("model", {}).get("time"):
+        return False
     look = next((c for c in made.look.columns if c.name == name), None) if made.look else None
-    return (
-        look is None
-        or look.kind != "number"
-        or bool(re.search(r"(^|[^a-z])(id|key|no|nr|number|index|row|code)s?$|[a-z]I[dD]$", name, re.IGNORECASE))
-    )
+    return look is None or look.kind != "number" or numbers_rows(name)
 
 
 def computed(made: Draft, project: Any, folder: Path, task: Any) -> bool:
@@ -188,13 +184,15 @@ def nothing_left(made: Draft) -> DataError:
     return DataError(
         "; ".join([*refused, f"no column is left to learn from: {listed([f'{name} ({why})' for name, why in made.left_out.items()])}"]),
         field="--data",
-        fix=_flat(made) if OBJECTS in made.left_out.values() else "name another label with --label, or write sluice.yaml by hand",
+        fix=_flat(made)
+        if OBJECTS in made.left_out.values()
+        else f"name another label with --label, or write sluice.yaml by hand{or_forecast(made.look)}",
     )
 
 
 def _flat(made: Draft) -> str:
     """The command that makes columns of the parts of objects."""
-    path = str(made.look.path) if made.look else "FILE"
+    path = made.given or "FILE"
     code = f"import pandas as pd; pd.json_normalize(pd.read_json({path!r}, lines=True).to_dict('records')).to_json('flat.jsonl', orient='records', lines=True)"
     return f'make columns of their parts: python3 -c "{code}"\nthen: --data flat.jsonl'
 

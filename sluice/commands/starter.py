@@ -11,7 +11,9 @@ from sluice.commands.dividing import divided
 from sluice.commands.draft import Draft, assumed, task_of_rows
 from sluice.commands.mending import computed, judge, mend, mend_error, names_rows, nothing_left
 from sluice.commands.onehot import told_in_columns
+from sluice.commands.quantities import as_quantity
 from sluice.commands.starter_files import of_files
+from sluice.commands.timing import lone_column, or_forecast
 from sluice.core.errors import DataError, ProjectError
 from sluice.data.archives import is_archive, unpacked
 from sluice.data.folders import LABELS_FILE
@@ -80,12 +82,14 @@ def draft(
                 "has one column: nothing to learn it from",
                 field=given,
                 value=look.columns[0].name,
-                fix="if its cells are separated by another character, save the file with commas",
+                fix=lone_column(look, given),
             )
         chosen = _label_or_none(look, label, ask, task, given)
         columns = {"columns": {} if chosen is None else {"label": chosen}}
         raw = {"name": name, "task": task or _task(look, chosen or ""), "data": {"source": where, **_declared(look), **columns}}
         made = _with(raw, said, look)
+        made.given = given
+        as_quantity(made, look, chosen)
         made.notes += look.notes
         if label is None and chosen is not None and ask is None and chosen == look.guess() and chosen != look.label():
             made.notes.append(f"{chosen} is taken for the label: the last column, one of a few classes; --label names another")
@@ -163,7 +167,7 @@ def _label(look: Look, given: str | None, ask: Callable[[Look], str] | None, fil
         "which column is to be learnt cannot be told from the file",
         field="--label",
         fix=told_in_columns(look, file)
-        or f"name it: --label {look.candidates()[0]}; candidates, the likeliest first: {', '.join(look.candidates()[:10])}"
+        or f"name it: --label {look.candidates()[0]}; candidates, the likeliest first: {', '.join(look.candidates()[:10])}{or_forecast(look)}"
         if look.candidates()
         else f"name one of the columns: {', '.join(names[:20])}",
     )
@@ -204,7 +208,7 @@ def _columns(made: Draft, look: Look, label: str | None) -> None:
             made.left_out[c.name] = "no row has a value"
         elif c.kind == "constant" and c.missing == 0:
             made.left_out[c.name] = f"every value is {c.example}"
-        elif c.kind == KEY:
+        elif c.kind == KEY and c.name != made.raw.get("model", {}).get("time"):
             made.left_out[c.name] = "names the row: another value in each"
         elif field_of(c.kind, c.name).words and _reads_texts(made):
             made.texts.append(c.name)

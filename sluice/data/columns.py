@@ -96,14 +96,31 @@ def null_for_nan(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def null_for_missing(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """A column of labels with null where there is none: null, NaN, and strings of `MISSING_LABELS`."""
+    """A column of labels with null where there is none: null, NaN, strings of `MISSING_LABELS`, and NA and the like where all others are numbers."""
     kind = column.type
     if pa.types.is_floating(kind):
         return null_for_nan(column)
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
         return column
-    found = [v for v in column.unique().to_pylist() if v is not None and v.strip().lower() in MISSING_LABELS]
+    different = column.unique()
+    nothing = MISSING_LABELS | (_NOTHING if among_numbers(different) else set())
+    found = [v for v in different.to_pylist() if v is not None and v.strip().lower() in nothing]
     return pc.if_else(pc.is_in(column, pa.array(found, kind)), pa.scalar(None, kind), column) if found else column
+
+
+def among_numbers(labels: pa.Array) -> bool:
+    """Whether labels that are texts are numbers but for NA and the like: there no label is called so."""
+    said = [v for v in labels.to_pylist() if v is not None and v.strip().lower() not in MISSING_LABELS]
+    words = {v for v in said if v.strip().lower() in _NOTHING}
+    rest = pa.array([v for v in said if v not in words], pa.string())
+    return bool(words) and len(rest) > 0 and bool(pc.all(looks_numeric(rest)).as_py())
+
+
+def with_label(table: pa.Table, label: str) -> pa.Table:
+    """A table whose label is null where there is none (`null_for_missing`), if it has that column."""
+    if label not in table.schema.names:
+        return table
+    return table.set_column(table.schema.names.index(label), label, null_for_missing(table.column(label)))
 
 
 def null_for_empty(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -22,7 +22,7 @@ from sluice.core.numerals import Numerals
 from sluice.core.ordered import ahead
 from sluice.core.spread import workers
 from sluice.data.blocks import ID, KEY, USE, Spool, SpoolWriter
-from sluice.data.columns import null_for_missing, null_for_nan, numbers, usable
+from sluice.data.columns import among_numbers, null_for_nan, numbers, usable, with_label
 from sluice.data.config import DataConfig
 from sluice.data.csvfile import NO_NUMBER, closed_at_the_end, names_of, padding
 from sluice.data.csvstream import NotNumbers, stream_csv
@@ -118,7 +118,7 @@ def look(files: Sequence[Found], form: str, data: DataConfig, asked: Sequence[st
     for name in columns.categorical:
         if name in names and pa.types.is_floating(values.schema.field(name).type):
             raise Unfit(f"{name!r} names something by floats", "store whole numbers or texts")
-    values = _labels(values, columns.label)
+    values = with_label(values, columns.label)
     return Looked(values, tuple(reader.parts), (*reader.notes, *more), written, reader)
 
 
@@ -132,12 +132,9 @@ def _plain_texts(evidence: Mapping[str, Evidence], data: DataConfig) -> None:
             if share is None or share >= 0.9:
                 fix = f"mend the other cells, or list {name} under data.columns.categorical"
                 raise Unfit(f"{name!r} may be a column of numbers with something else in it", fix)
-
-
-def _labels(table: pa.Table, label: str) -> pa.Table:
-    if label not in table.schema.names:
-        return table
-    return table.set_column(table.schema.names.index(label), label, null_for_missing(table.column(label)))
+    told = evidence.get(columns.label)
+    if told is not None and told.texts and among_numbers(told.counted.values):
+        raise Unfit(f"the label {columns.label!r} has NA among numbers", "leave these cells empty")
 
 
 def read(looked: Looked, label: str) -> Iterator[pa.Table]:
@@ -153,7 +150,7 @@ def as_read(block: pa.Table, numerals: Mapping[str, Numerals], label: str) -> pa
         if column is None:
             column = pa.chunked_array([pa.nulls(block.num_rows, pa.float64())])
         block = block.set_column(block.schema.names.index(name), name, column)
-    return _labels(block, label)
+    return with_label(block, label)
 
 
 @dataclasses.dataclass(frozen=True)

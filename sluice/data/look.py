@@ -22,7 +22,7 @@ from sluice.core.numerals import MISSING_NUMBERS, Numerals
 from sluice.data.columns import null_for_empty, numbers
 from sluice.data.dialect import Dialect
 from sluice.data.forms import WORKBOOKS, form_of_files, format_of
-from sluice.data.labelnames import LABEL, OFTEN
+from sluice.data.labelnames import LABEL, OFTEN, SELDOM, names_each_row, numbers_rows, whole
 from sluice.data.labelsets import separator
 from sluice.data.numerals import Spelled, spelled_numbers
 from sluice.data.opening import opened, text_of, without_mark
@@ -61,6 +61,7 @@ class ColumnLook:
         example: a value.
         numerals: how its numbers are written, where they are texts such as ``$1,200``; null: plainly, or in a way that cannot be told.
         doubt: whether it cannot be told.
+        counts: whether it holds whole numbers alone.
         between: what stands between its values where a cell may have several, such as ``|``; null: each has one.
     """
 
@@ -72,6 +73,7 @@ class ColumnLook:
     numerals: Numerals | None = None
     doubt: bool = False
     between: str | None = None
+    counts: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,14 +116,19 @@ class Look:
     def candidates(self) -> list[str]:
         """Columns that may be the label, the likeliest first."""
         fit = [c for c in self.columns if c.kind in ("number", "category") and c.missing < 0.5]
-        last = self.columns[-1].name
-        return [c.name for c in sorted(fit, key=lambda c: -_likely(c, last, self.columns[0].name, self.quantity))]
+        first, last = self._ends()
+        return [c.name for c in sorted(fit, key=lambda c: -_likely(c, last, first, self.quantity))]
+
+    def _ends(self) -> tuple[str, str]:
+        """The first and the last column beside those that name the row."""
+        names = [c.name for c in self.columns if c.kind != KEY] or [c.name for c in self.columns]
+        return names[0], names[-1]
 
     def label(self) -> str | None:
         """The label, if there is no doubt: by its name, or as the only column that can be one."""
         found = self.candidates()
         named = [n for n in found if _plain(n) in LABEL] or [n for n in found if _plain(n) in OFTEN]
-        if len(named) == 1 and (_plain(named[0]) in LABEL or named[0] in (self.columns[0].name, self.columns[-1].name)):
+        if len(named) == 1 and (_plain(named[0]) in LABEL or named[0] in self._ends()):
             return named[0]
         return found[0] if len(found) == 1 else None
 
@@ -132,10 +139,12 @@ class Look:
 
     def guess(self) -> str | None:
         """The last column, where it is one of a few classes and no other is called as labels are: not beyond doubt, so it is to be said."""
-        last = self.columns[-1]
-        called = [c for c in self.columns[:-1] if _plain(c.name) in LABEL | OFTEN and (c.kind == "category" or c.distinct <= _CLASSES)]
+        last = next(c for c in self.columns if c.name == self._ends()[1])
+        called = [
+            c for c in self.columns if c != last and _plain(c.name) in LABEL | OFTEN and (c.kind == "category" or c.distinct <= _CLASSES)
+        ]
         few = last.kind == "category" and 2 <= last.distinct <= _CLASSES and last.missing == 0
-        return last.name if few and not called else None
+        return last.name if few and not called and _plain(last.name) not in SELDOM else None
 
 
 @contextlib.contextmanager
@@ -184,7 +193,7 @@ def _plain(name: str) -> str:
 def _likely(column: ColumnLook, last: str, first: str, quantity: bool) -> int:
     name = _plain(column.name)
     found = 100 if name in LABEL else 40 if name in OFTEN else 0
-    found += 15 if column.name == last else 5 if column.name == first else 0
+    found += -30 if name in SELDOM or numbers_rows(column.name) else 15 if column.name == last else 5 if column.name == first else 0
     return found + (10 if (2 <= column.distinct <= _CLASSES) != quantity else 0)
 
 
@@ -315,7 +324,11 @@ def _look(name: str, column: pa.ChunkedArray, rows: int) -> ColumnLook:
     spelled = spelled_numbers(present, name, None) if text and numbers(present)[0] is None else Spelled()
     if spelled != Spelled():
         return ColumnLook(name, "number", distinct, missing, example, spelled.numerals, spelled.numerals is None)
-    return ColumnLook(name, _kind(present, values, distinct, text), distinct, missing, example, between=separator(values) if text else None)
+    kind = _kind(present, values, distinct, text)
+    if kind in ("number", "category", Text.kind) and names_each_row(name, values, kind == "number"):
+        kind = KEY
+    between = separator(values) if text else None
+    return ColumnLook(name, kind, distinct, missing, example, between=between, counts=kind == "number" and whole(values))
 
 
 def _kind(present: pa.ChunkedArray, values: list[Any], distinct: int, text: bool) -> str:
@@ -324,18 +337,10 @@ def _kind(present: pa.ChunkedArray, values: list[Any], distinct: int, text: bool
     if pa.types.is_temporal(present.type):
         return "date"
     if not text:
-        return (
-            KEY
-            if pa.types.is_integer(present.type) and counts_rows(np.asarray(present.combine_chunks(), dtype=np.float64))
-            else "number"
-            if (
-                pa.types.is_integer(present.type)
-                or pa.types.is_floating(present.type)
-                or pa.types.is_boolean(present.type)
-                or pa.types.is_decimal(present.type)
-            )
-            else "category"
-        )
+        types = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_decimal)
+        if pa.types.is_integer(present.type) and counts_rows(np.asarray(present.combine_chunks(), dtype=np.float64)):
+            return KEY
+        return "number" if any(of(present.type) for of in types) else "category"
     plain, _ = numbers(present)
     if plain is not None:
         return KEY if counts_rows(np.asarray(plain.drop_null().combine_chunks(), dtype=np.float64)) else "number"

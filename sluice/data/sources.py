@@ -14,7 +14,7 @@ import pyarrow as pa
 from sluice.core.errors import DataError
 from sluice.core.numerals import Numerals
 from sluice.data.archives import is_archive, unpacked
-from sluice.data.columns import null_for_missing
+from sluice.data.columns import with_label
 from sluice.data.config import Columns
 from sluice.data.csvfile import read_csv
 from sluice.data.dialect import DELIMITERS, Dialect
@@ -152,7 +152,7 @@ def read_source(
             table, names, parts, notes, written = _records(
                 found, format, value, columns, like, dialect, named, numerals or {}, {columns.label} if labelled else set()
             )
-    table = _with_label(table, columns.label)
+    table = with_label(table, columns.label)
     return Source(table, table_digest(table), parts, tuple(names) if names is not None else None, tuple(notes), written)
 
 
@@ -187,14 +187,6 @@ def _records(
 def _asked(columns: Columns) -> set[str]:
     """The columns that ``data.columns`` names, which are looked for whatever a file's first line is taken for."""
     return {*columns.categorical, *columns.numbers, *columns.kinds, *columns.ignore, *(columns.features or ())}
-
-
-def _with_label(table: pa.Table, label: str) -> pa.Table:
-    """A label that is empty, NaN or "null" is null."""
-    if label not in table.schema.names:
-        return table
-    at = table.schema.names.index(label)
-    return table.set_column(at, label, null_for_missing(table.column(at)))
 
 
 def read_tables(

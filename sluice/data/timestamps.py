@@ -44,7 +44,7 @@ _DATES = (
     "%m/%d/%y",
     "%d/%m/%y",
 )
-_MONTHS = ("%Y/%m", "%m/%Y", "%b %Y", "%b-%Y", "%b-%y")
+_MONTHS = ("%Y/%m", "%m/%Y", "%b %Y", "%Y %b", "%b-%Y", "%b-%y")
 _QUARTERS = ("%YQ%q", "%Y-Q%q", "%Y Q%q", "%Y:Q%q", "Q%q %Y", "Q%q-%Y", "Q%q/%Y")
 _OTHERS = ("%a, %d %b %Y %H:%M:%S %z", "%d/%b/%Y:%H:%M:%S %z", "%a %b %d %H:%M:%S %Y", "%b %d %H:%M:%S %Y")
 _TIMES = ("%H:%M", "%H:%M:%S", "%I:%M %p")

@@ -36,6 +36,8 @@ _MEASURED = frozenset(
         "production",
         "quantity",
         "volume",
+        "close",
+        "price",
         "turnover",
         "revenue",
         "passengers",

@@ -41,7 +41,7 @@ _TWICE = 0.05
 #: Rows after the last label that tell of what is known ahead, at least, and the share of them that has a value.
 _AHEAD, _FILLED = 3, 0.9
 #: Quarters and weeks as texts.
-_PERIODS = re.compile(r"\d{4}[- ]?Q[1-4]|Q[1-4][- /]?\d{4}|\d{4}-?W\d{1,2}", re.I)
+_PERIODS = re.compile(r"\d{4}[- ]?Q[1-4]|Q[1-4][- /]?\d{4}|\d{4}[- ]?W\d{1,2}", re.I)
 
 
 class SeriesTable:

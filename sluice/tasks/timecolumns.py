@@ -16,7 +16,7 @@ TIMES = YEARS | frozenset(PARTS) | {"time", "t", "day", "hour", "minute", "date"
 _A_TIME = re.compile(
     r"(19|20)\d\d([-/. ]?(0?[1-9]|1[0-2]|Q[1-4]|W\d\d?)([-/. ]?\d\d?)?)?|\d\d?[-/.](\d\d?[-/.])?(19|20)\d\d", re.IGNORECASE
 )
-_COUNTED = re.compile(r"(v|t|d|day|week|month|period|m|w)_?(\d+)", re.IGNORECASE)
+_COUNTED = re.compile(r"(v|t|d|day|wk|week|month|period|m|w)_?(\d+)", re.IGNORECASE)
 #: So many columns, and this share of all, that are a time each make a table a wide one.
 _WIDE, _SHARE = 5, 0.5
 

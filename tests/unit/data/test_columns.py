@@ -87,5 +87,11 @@ def test_labels_that_stand_for_nothing_are_null_and_real_ones_stay() -> None:
     assert null_for_missing(pa.chunked_array([[1, None]])).to_pylist() == [1, None]
 
 
+def test_na_among_labels_that_are_numbers_is_no_label() -> None:
+    assert null_for_missing(column("1", "NA", "2.5", "n/a", "")).to_pylist() == ["1", None, "2.5", None, None]
+    assert null_for_missing(column("NA", "NA", "")).to_pylist() == ["NA", "NA", None]
+    assert null_for_missing(column("1", "none", "NA")).to_pylist() == ["1", "none", "NA"]
+
+
 def test_blank_is_nothing_but_white_space() -> None:
     assert Text("x").missing(column("", " \t\n", "\u2003", "x", None)).to_pylist() == [True, True, True, False, True]

@@ -147,6 +147,7 @@ def test_what_is_wrong_with_a_source_is_said_as_of_a_whole_one(tmp_path: Path, c
     "name, text, why",
     [
         ("rows.csv", "size, label\n" + "1, a\n2, b\n" * 60, "padded.*; declare data.delimiter"),
+        ("rows.csv", "size,label\n" + "1,1\n2,NA\n3,2\n" * 60, "NA among numbers; leave these cells empty"),
         ("rows.jsonl", '{"size": [1], "label": "a"}\n' * 60, "lists or objects; store numbers or plain texts"),
     ],
 )
