@@ -91,7 +91,8 @@ class Check(ABC):
         step: the step that makes it: ``validate_data`` (its facts: `sluice.data.checks.subject.Subject`), ``evaluate``
             (`sluice.gates.facts.Judged`) or ``export_onnx`` (`sluice.gates.facts.Exported`).
         Config: its section. A built-in check's settings stand in the step's own section, another one's under its name.
-        then: what a person can do after it refused, in one line; "": what its reasons say.
+        then: what a person can do after it refused, in one line; "": what its reasons say. ``{better}`` and ``{more}`` stand for what makes a model of the
+            data's problem better (`sluice.problems.problem.Problem`): of a prompt nothing is trained.
     """
 
     name: ClassVar[str]
@@ -188,9 +189,16 @@ def make(step: str, facts: Any, config: Any, own: Iterable[tuple[str, Check, Sec
         }
     whole = worst(decisions)
     told: dict[str, Any] = {"checks": evidence} if evidence else {}
-    refused = {check.name: check.then for check, found in zip(checks, decisions, strict=True) if found.decision == "refuse"}
+    refused = {check.name: _then(check, facts) for check, found in zip(checks, decisions, strict=True) if found.decision == "refuse"}
     told |= {"refused": refused} if refused else {}
     return dataclasses.replace(whole, evidence={**whole.evidence, **told}) if told else whole
+
+
+def _then(check: Check, facts: Any) -> str:
+    problem, said = getattr(getattr(facts, "dataset", None), "problem", None), check.then
+    for word in ("better", "more"):
+        said = said.replace(f"{{{word}}}", getattr(problem, word, ""))
+    return said
 
 
 def worst(decisions: Iterable[Decision]) -> Decision:

@@ -24,7 +24,7 @@ class Bar(Check):
     """Refuses where the metric's value is worse than `minimum`; warns of labels that are never answered and of intervals that say too much."""
 
     name, step, Config = "bar", "evaluate", BarConfig
-    then = "train longer or on more rows, or change evaluate.minimum"
+    then = "{better}, or change evaluate.minimum"
 
     def judge(self, facts: Judged, config: BarConfig) -> Decision:
         """The decision of `decide`."""

@@ -26,7 +26,7 @@ class Champion(Check):
     """
 
     name, step, Config = "champion", "evaluate", ChampionConfig
-    then = "see what differs (`sluice compare NAME@champion DIGEST`), train on more rows, or change evaluate.margin"
+    then = "see what differs (`sluice compare NAME@champion DIGEST`), {better}, or change evaluate.margin"
 
     def judge(self, facts: Judged, config: ChampionConfig) -> Decision:
         """The decision of `decide`. Raises as `sluice.problems.comparison.compare`."""

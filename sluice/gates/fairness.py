@@ -86,7 +86,7 @@ class Fairness(Check):
     """Refuses where a bound is broken beyond doubt: where the whole interval lies on the wrong side of it."""
 
     name, step, Config = "fairness", "evaluate", FairConfig
-    then = "look at each group's rates in the report, train on more rows of the group that is answered worse, or change the bound (evaluate.fairness.metrics)"
+    then = "look at each group's rates in the report, {more} of the group that is answered worse, or change the bound (evaluate.fairness.metrics)"
 
     def judge(self, facts: Judged, config: FairConfig) -> Decision:
         """The decision of `decide`; ``fairness`` of `sluice.gates.groups.measured`."""

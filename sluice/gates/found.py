@@ -1,6 +1,7 @@
-"""Slices compared with the champion's: declared ones on all held-out rows, and those that are looked for, found on one half and confirmed on the other.
+"""Slices compared with the champion's: declared ones on all held-out rows, and those that are looked for.
 
-The halves are of whole units, by a fixed seed, and each finds for the other: what a half finds is fixed before the other's rows are looked at, so their interval
+Where losses are of right and wrong, all rows both find and confirm, and what all that was looked through costs is found by tosses (`sluice.stats.flips`). Other losses
+are found on one half and confirmed on the other: the halves are of whole units, by a fixed seed, and each finds for the other: what a half finds is fixed before the other's rows are looked at, so their interval
 is as good as that of a slice somebody declared. Half of the error level goes to declared slices, by Holm, half to found ones (all of it where there are none of the
 others), half of that each way: those of a half are tried in the order of how sure it was, each at the whole level, until one is not confirmed.
 """
@@ -21,6 +22,7 @@ from sluice.gates.theirs import Theirs
 from sluice.problems import metrics
 from sluice.problems.answers import Answers
 from sluice.problems.metric import Metric
+from sluice.stats import flips
 from sluice.stats.multiple import holm, in_order
 from sluice.stats.subgroups import MOST_ROWS, search
 
@@ -114,9 +116,7 @@ def versus(
     parts = 2 if slices and config.find_slices else 1
     out = _judged(pair, slices, level / parts, allowed)
     if config.find_slices and not by_rows.metric.alike(ours, theirs):
-        for first, second in _halves(ours):
-            found = _looked_for(held, shared, by_rows, first, config.slice_support, apart)
-            out += _judged(by_rows, [dataclasses.replace(s, rows=s.rows & second) for s in found], level / parts / 2, allowed)
+        out += _found(held, shared, by_rows, level / parts, allowed, apart)
     margin = config.margin if config.slice_margin is None else config.slice_margin
     return {"against": "champion", "metric": by[0].name, "margin": margin, "level": level, "slices": out} if out else None
 
@@ -151,18 +151,59 @@ def _halves(a: Answers) -> list[tuple[np.ndarray, np.ndarray]]:
     return [(first, ~first), (~first, first)]
 
 
-def _looked_for(held: Held, shared: np.ndarray, pair: _Pair, half: np.ndarray, support: int, apart: Collection[str]) -> list[_Slice]:
-    """What one half finds: where the candidate's loss is above the champion's."""
+def _found(
+    held: Held, shared: np.ndarray, pair: _Pair, level: float, allowed: list[tuple[np.ndarray, str]], apart: Collection[str]
+) -> list[dict[str, Any]]:
+    """Slices that nobody declared: on all rows where losses are of right and wrong, else found on one half and confirmed on the other."""
     mine, other = pair.metric.losses(pair.ours), pair.metric.losses(pair.theirs)
     if mine is None or other is None:
         return []
-    return _search(held, shared, mine - other - (0.0 if pair.metric.relative else pair.margin(half)), half, support, apart)
+    if not pair.metric.relative and flips.one_sized(mine - other):
+        return _stood_out(held, shared, pair, mine - other, level, allowed, apart)
+    out, excess = [], mine - other
+    for first, second in _halves(pair.ours):
+        less = 0.0 if pair.metric.relative else pair.margin(first)
+        found = _search(held, shared, excess - less, first, pair.config.slice_support, apart)
+        out += _judged(pair, [dataclasses.replace(s, rows=s.rows & second) for s in found], level / 2, allowed)
+    return out
+
+
+def _stood_out(
+    held: Held,
+    shared: np.ndarray,
+    pair: _Pair,
+    differences: np.ndarray,
+    level: float,
+    allowed: list[tuple[np.ndarray, str]],
+    apart: Collection[str],
+) -> list[dict[str, Any]]:
+    """The slices that stand out of all there are, each with ``among``, how many these are."""
+    every = np.ones(len(differences), dtype=bool)
+    at, among, support = _at_most(every, flips.MOST_ROWS), np.flatnonzero(shared), pair.config.slice_support
+    margin = max(
+        pair.margin(every), float(differences.mean())
+    )  # worse than the rest, where the whole is worse: else all rows would be found
+    units = pair.ours.units.codes[at] if pair.ours.units else None
+    features = [f.some(among[at]) for f in features_of(held, apart)]
+    stood, out = flips.stand_out(features, differences[at], margin, level, max(support, 2), units, _FOUND), []
+    for s in stood.found:
+        rows = held.rows(s.which)[shared]
+        told = {**_measured(pair, _Slice(str(s.which), rows, False)), "among": stood.among}
+        if told["why"] is None:
+            limits = {"low": -s.mean - s.half, "high": -s.mean + s.half, "confidence": 1 - 2 * level}
+            told |= {**limits, "verdict": "worse" if s.worse else "not_confirmed"}
+        out.append(_accepted(told, rows, allowed))
+    return out
+
+
+def _at_most(half: np.ndarray, most: int) -> np.ndarray:
+    """Which rows a search looks at, of some: int64, ascending."""
+    at = np.flatnonzero(half)
+    return at if len(at) <= most else np.sort(np.random.default_rng(_SEED).choice(at, most, replace=False))
 
 
 def _search(held: Held, shared: np.ndarray, excess: np.ndarray, half: np.ndarray, support: int, apart: Collection[str]) -> list[_Slice]:
-    at = np.flatnonzero(half)
-    if len(at) > MOST_ROWS:
-        at = np.sort(np.random.default_rng(_SEED).choice(at, MOST_ROWS, replace=False))
+    at = _at_most(half, MOST_ROWS)
     among = np.flatnonzero(shared)[at]
     features = [f.some(among) for f in features_of(held, apart)]
     some = excess[at] - max(0.0, float(excess[at].mean()))  # worse than the rest, where the whole is worse: else all rows would be found
@@ -192,10 +233,14 @@ def _judged(pair: _Pair, slices: list[_Slice], level: float, allowed: list[tuple
             continue
         told[i] |= {"low": limits[0], "high": limits[1], "confidence": 1 - 2 * level}
         told[i]["verdict"] = _verdict(told[i], rejected[i], slices[i].declared)
-        why = next((why for rows, why in allowed if (rows & slices[i].rows).sum() >= 0.9 * slices[i].rows.sum()), None)
-        if told[i]["verdict"] == "worse" and why is not None:
-            told[i] |= {"verdict": "accepted", "accepted": why}
-    return [{**t, "why": t["why"] or ""} for t in told]
+    return [_accepted(t, s.rows, allowed) for t, s in zip(told, slices, strict=True)]
+
+
+def _accepted(told: dict[str, Any], rows: np.ndarray, allowed: list[tuple[np.ndarray, str]]) -> dict[str, Any]:
+    """With what a person said of it, where it is worse and within what may be."""
+    why = next((why for may, why in allowed if (may & rows).sum() >= 0.9 * rows.sum()), None)
+    accepted = {"verdict": "accepted", "accepted": why} if told["verdict"] == "worse" and why is not None else {}
+    return {**told, "why": told["why"] or "", **accepted}
 
 
 def _verdict(t: dict[str, Any], worse: bool, declared: bool) -> str:

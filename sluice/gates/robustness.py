@@ -67,7 +67,7 @@ class Robustness(Check):
     with probability (1 - confidence) / 2 at most. Without a `drop` it tells what a few rows show and refuses nothing."""
 
     name, step, Config = "robustness", "evaluate", RobustConfig
-    then = "train on rows that look like those that come in (the report shows each suite), or change evaluate.robustness.drop"
+    then = "{more} that look like those that come in (the report shows each suite), or change evaluate.robustness.drop"
 
     def judge(self, facts: Judged, config: RobustConfig) -> Decision:
         """The decision of `decide`, of `measured`."""

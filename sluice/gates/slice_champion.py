@@ -22,7 +22,7 @@ class SliceChampionConfig(MetricConfig):
 
     find_slices: bool = Field(
         True,
-        description="look for the rows on which the candidate is worst, on one half of the held-out rows, and confirm them on the other",
+        description="look for the rows on which the candidate is worst; what is looked through is paid for, so that looking refuses no good candidate",
         exclude_if=lambda on: on,
     )
     slice_margin: float | None = Field(
@@ -47,7 +47,7 @@ class SliceChampion(Check):
     wrong ones among many, which Benjamini and Hochberg's would bound."""
 
     name, step, Config = "slice_champion", "evaluate", SliceChampionConfig
-    then = "look at the slice's rows and train on more like them, or accept it with a reason (evaluate.accept_slices)"
+    then = "look at the slice's rows, {more} like them, or accept it with a reason (evaluate.accept_slices)"
 
     def judge(self, facts: Judged, config: SliceChampionConfig) -> Decision:
         """The decision of `decide`; ``slices_compared`` of `sluice.gates.found.compared`."""
@@ -87,7 +87,8 @@ def decide(found: dict[str, Any]) -> Decision:
 
 
 def _sentence(s: dict[str, Any], found: dict[str, Any]) -> str:
-    how = "" if s["declared"] else " (found on other rows, confirmed on these)"
+    among = f" (nobody declared it; the surest of {s['among']:,} that were looked through)" if s.get("among") else ""
+    how = "" if s["declared"] else among or " (found on other rows, confirmed on these)"
     return (
         f"on the {s['rows']:,} rows{of_units(s)} where {s['slice']}{how}: {s['metric']} {number(s['candidate'])} against {number(s['champion'])}, "
         f"{abs(s['difference']):.4g} worse, {s['confidence']:.1%} interval {s['low']:+.4g} to {s['high']:+.4g}, margin {s['margin']:.4g}"
@@ -145,11 +146,14 @@ def _note(found: dict[str, Any]) -> str:
         f"Refused where an interval lies beyond the margin ({found['margin']:g}). Intervals are widened for how many slices are compared (declared ones by Holm's procedure), "
         f"so that a candidate no worse on any is refused with probability {found['level']:.3g} at most."
     )
-    return note + (
-        " Found slices were found on one half of the rows and are judged on the other, in the order of how sure the first was."
-        if any(not s["declared"] for s in found["slices"])
-        else ""
-    )
+    looked = next((s["among"] for s in found["slices"] if s.get("among")), 0)
+    if looked:
+        more = f" Found slices are the surest of {looked:,}: their intervals hold for all of these together, by tosses of which model is wrong where one is."
+    elif any(not s["declared"] for s in found["slices"]):
+        more = " Found slices were found on one half of the rows and are judged on the other, in the order of how sure the first was."
+    else:
+        more = ""
+    return note + more
 
 
 def _worst(found: dict[str, Any]) -> str:

@@ -34,7 +34,7 @@ class Slices(Check):
     """Refuses where a slice is worse than `slice_minimum`."""
 
     name, step, Config = "slices", "evaluate", SlicesConfig
-    then = "train on more rows of that slice, or change evaluate.slice_minimum"
+    then = "{more} of that slice, or change evaluate.slice_minimum"
 
     def judge(self, facts: Judged, config: SlicesConfig) -> Decision:
         """The decision of `decide`."""

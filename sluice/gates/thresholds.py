@@ -63,7 +63,7 @@ class Thresholds(Check):
     """Refuses where a metric's value is worse than its threshold; each has its own sentence."""
 
     name, step, Config = "thresholds", "evaluate", ThresholdsConfig
-    then = "train longer or on more rows, or change evaluate.minimums and maximums"
+    then = "{better}, or change evaluate.minimums and maximums"
 
     def judge(self, facts: Judged, config: ThresholdsConfig) -> Decision:
         """The decision of `decide`."""

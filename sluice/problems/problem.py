@@ -78,6 +78,7 @@ class Problem(Closeness, ABC):
         replayed_by: ``module:function`` that says of project, package and held-out rows how an answer to each is judged in a rollout's replay; "" where
             the label alone says it.
         counted: what a row of an evaluation is called, many of them.
+        better, more: what makes a model of it better, and what it takes to be better on some rows, each the beginning of a sentence.
         linear: what a linear model of it is called; "" where none is trained beside it.
         further: outputs of the graph behind the first one, which nothing judges.
         tells: what a server answers beside the graph's outputs: name -> datatype and the axes of one row's.
@@ -100,6 +101,8 @@ class Problem(Closeness, ABC):
     asked_by: ClassVar[str] = ""
     replayed_by: ClassVar[str] = ""
     counted: ClassVar[str] = "held-out rows"
+    better: ClassVar[str] = "train longer or on more rows"
+    more: ClassVar[str] = "train on more rows"
     linear: ClassVar[str]
     by_file: ClassVar[str] = ""
     further: ClassVar[tuple[TensorSpec, ...]] = ()

@@ -32,6 +32,8 @@ class Prompted(Arrays):
     output: ClassVar[str] = "answer"
     datatype: ClassVar[str] = "BYTES"
     counted: ClassVar[str] = "items"
+    better: ClassVar[str] = "change the prompt, or the model it asks"
+    more: ClassVar[str] = "change the prompt, with an eye on items"
     splits: ClassVar[tuple[str, ...]] = ("hash", "group")
     replayed_by: ClassVar[str] = "sluice.llm.replay:judges"
     asked_by: ClassVar[str] = "sluice.llm.evaluation:judged"

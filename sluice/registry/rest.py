@@ -88,7 +88,7 @@ class Rest:
     def get_registered_model(self, name: str) -> Any:
         """Its name and aliases {alias: version}."""
         found = self._call("GET", "registered-models/get", name=name)["registered_model"]
-        return SimpleNamespace(name=found["name"], aliases={a["alias"]: str(a["version"]) for a in found.get("aliases") or []})
+        return _model(found)
 
     def get_run(self, run_id: str) -> Any:
         """A run's parameters, as text."""
@@ -103,7 +103,7 @@ class Rest:
     def search_registered_models(self, *, max_results: int, page_token: str | None = None) -> _Page:
         """A page of models by name, `max_results` at most; its `token` asks for the next, None at the last."""
         found = self._call("GET", "registered-models/search", max_results=max_results, page_token=page_token)
-        page = _Page(SimpleNamespace(name=m["name"]) for m in found.get("registered_models") or [])
+        page = _Page(_model(m) for m in found.get("registered_models") or [])
         page.token = found.get("next_page_token") or None
         return page
 
@@ -138,6 +138,10 @@ class Rest:
     def set_model_version_tag(self, name: str, version: str, key: str, value: str) -> None:
         """Set one tag of a version, over what it was."""
         self._call("POST", "model-versions/set-tag", name=name, version=version, key=key, value=value)
+
+
+def _model(raw: Mapping[str, Any]) -> Any:
+    return SimpleNamespace(name=raw["name"], aliases={a["alias"]: str(a["version"]) for a in raw.get("aliases") or []})
 
 
 def _version(raw: Mapping[str, Any]) -> Any:

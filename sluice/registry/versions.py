@@ -156,15 +156,31 @@ class Registry:
         names: dict[str, list[str]] = {}
         for alias, number in dict(found.aliases).items():
             names.setdefault(str(number), []).append(alias)
-        page, token = [], None
+        versions = [self._version(v, tuple(sorted(names.get(str(v.version), ())))) for v in self._pages(f"name='{model}'")]
+        return sorted(versions, key=lambda v: int(v.number), reverse=True)
+
+    def every(self) -> dict[str, list[Version]]:
+        """Every version of every model, newest first, by the models' names in their order: in so many calls as the lists have pages, and not one a model."""
+        known = self._models()
+        names: dict[tuple[str, str], list[str]] = {}
+        for m in known:
+            for alias, number in dict(m.aliases).items():
+                names.setdefault((m.name, str(number)), []).append(alias)
+        out: dict[str, list[Version]] = {m.name: [] for m in sorted(known, key=lambda m: str(m.name))}
+        for v in self._pages("") if out else ():
+            if v.name in out:
+                out[v.name].append(self._version(v, tuple(sorted(names.get((v.name, str(v.version)), ())))))
+        return {name: sorted(found, key=lambda v: int(v.number), reverse=True) for name, found in out.items()}
+
+    def _pages(self, asked: str) -> list[Any]:
+        """All versions that a filter holds for, as the registry has them."""
+        found, token = [], None
         while True:
-            got = self._call("list versions", "search_model_versions", f"name='{model}'", max_results=1000, page_token=token)
-            page += list(got)
+            got = self._call("list versions", "search_model_versions", asked, max_results=_PAGE, page_token=token)
+            found += list(got)
             token = got.token
             if not token:
-                break
-        versions = [self._version(v, tuple(sorted(names.get(str(v.version), ())))) for v in page]
-        return sorted(versions, key=lambda v: int(v.number), reverse=True)
+                return found
 
     def by_digest(self, model: str, digest: str) -> Version | None:
         """The first version of a package. None when it was never registered."""
@@ -233,13 +249,16 @@ class Registry:
 
     def models(self) -> list[str]:
         """Names of all models, sorted."""
-        found, token = list[str](), None
+        return sorted(m.name for m in self._models())
+
+    def _models(self) -> list[Any]:
+        found, token = list[Any](), None
         while True:
             page = self._call("list models", "search_registered_models", max_results=_PAGE, page_token=token)
-            found += [m.name for m in page or ()]
+            found += list(page or ())
             token = getattr(page, "token", None)
             if not token:
-                return sorted(found)
+                return found
 
     def _version(self, v: Any, aliases: tuple[str, ...]) -> Version:
         tags = dict(v.tags)

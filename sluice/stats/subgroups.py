@@ -60,7 +60,9 @@ class Subgroup:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class _Test:
+class Comparison:
+    """One comparison, the rows on which it holds, and the values that are compared where they have an order."""
+
     which: Compared | Missing
     rows: Mask
     values: NDArray[np.float64] | None = None
@@ -75,7 +77,7 @@ def search(features: Sequence[Numbers | Names], excess: NDArray[np.float64], sup
         support: rows that a subgroup has at least.
         most: how many are looked for.
     """
-    tests = [t for f in features for t in _tests(f, support)]
+    tests = [t for f in features for t in comparisons(f, support)]
     left, found = excess.astype(np.float64).copy(), []
     spread = float(np.std(left)) if len(left) else 0.0
     if not tests or not spread > 0:
@@ -95,25 +97,26 @@ def search(features: Sequence[Numbers | Names], excess: NDArray[np.float64], sup
     return found
 
 
-def _tests(f: Numbers | Names, support: int) -> list[_Test]:
-    out: list[_Test] = []
+def comparisons(f: Numbers | Names, support: int, cuts: int = _CUTS) -> list[Comparison]:
+    """Of one column: at most so many cuts of numbers, the commonest values of names, and where it is missing; those that have the rows."""
+    out: list[Comparison] = []
     if isinstance(f, Numbers):
         missing = np.isnan(f.values)
-        for cut in _cuts(f.values[~missing], _CUTS):
+        for cut in _cuts(f.values[~missing], cuts):
             out += [_at(f.column, order, cut, f.values) for order in (">=", "<")]
     else:
         missing = f.codes < 0
         counts = np.bincount(f.codes[~missing], minlength=len(f.names))
         for k in np.argsort(-counts, kind="stable")[:_VALUES].tolist():
-            out.append(_Test(Compared(f.column, "==", f.names[k]), f.codes == k))
+            out.append(Comparison(Compared(f.column, "==", f.names[k]), f.codes == k))
     if not f.column.part:
-        out.append(_Test(Missing(f.column), missing))
+        out.append(Comparison(Missing(f.column), missing))
     return [t for t in out if support <= t.rows.sum() < len(t.rows)]
 
 
-def _at(column: Column, order: str, cut: float, values: NDArray[np.float64]) -> _Test:
+def _at(column: Column, order: str, cut: float, values: NDArray[np.float64]) -> Comparison:
     rows = values >= cut if order == ">=" else values < cut
-    return _Test(Compared(column, order, cut), rows, values)  # type: ignore[arg-type]
+    return Comparison(Compared(column, order, cut), rows, values)  # type: ignore[arg-type]
 
 
 def _cuts(values: NDArray[np.float64], most: int) -> list[float]:
@@ -138,7 +141,7 @@ def _between(low: float, high: float) -> float:
     return high
 
 
-def _best(tests: Sequence[_Test], excess: NDArray[np.float64], spread: float, support: int) -> list[_Test] | None:
+def _best(tests: Sequence[Comparison], excess: NDArray[np.float64], spread: float, support: int) -> list[Comparison] | None:
     """The comparison, or the pair of them, with the best score; a pair has to be worth it."""
     x = np.stack([t.rows for t in tests], axis=1).astype(np.float32)
     single = _scores(x.sum(axis=0), x.T @ excess.astype(np.float32), x.T @ np.square(excess).astype(np.float32), spread, support)
@@ -174,11 +177,13 @@ def _score(excess: NDArray[np.float64], rows: Mask, spread: float, support: int)
     return float(d.mean() * math.sqrt(len(d)) / max(math.sqrt(float(np.square(d).mean())), spread))
 
 
-def _together(chosen: Sequence[_Test]) -> Mask:
+def _together(chosen: Sequence[Comparison]) -> Mask:
     return np.all(np.stack([t.rows for t in chosen]), axis=0)
 
 
-def _sharpened(chosen: list[_Test], tests: Sequence[_Test], excess: NDArray[np.float64], spread: float, support: int) -> list[_Test]:
+def _sharpened(
+    chosen: list[Comparison], tests: Sequence[Comparison], excess: NDArray[np.float64], spread: float, support: int
+) -> list[Comparison]:
     """With its cuts moved to where the score is best, one after the other, and a third comparison if that is worth it."""
     chosen = _moved(chosen, excess, spread, support)
     score = _score(excess, _together(chosen), spread, support)
@@ -191,7 +196,7 @@ def _sharpened(chosen: list[_Test], tests: Sequence[_Test], excess: NDArray[np.f
     return _moved(chosen, excess, spread, support)
 
 
-def _moved(chosen: list[_Test], excess: NDArray[np.float64], spread: float, support: int) -> list[_Test]:
+def _moved(chosen: list[Comparison], excess: NDArray[np.float64], spread: float, support: int) -> list[Comparison]:
     out = list(chosen)
     for i, t in enumerate(out):
         if t.values is None or not isinstance(t.which, Compared):

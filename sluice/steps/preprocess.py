@@ -21,7 +21,7 @@ class Preprocess(Step):
 
         rows = e["rows"]
         total = sum(rows.values()) or 1
-        shares = [[split, n, f"{100 * n / total:.1f} %", e["shards"][split]] for split, n in rows.items()]
+        shares = [[split, n, f"{100 * n / total:.1f} %", e["shards"][split]] for split, n in rows.items() if n]
         by = e.get("split") or {}
         how = {"time": "the newest rows of {!r} are held out", "group": "groups of {!r} are on one side"}.get(
             by.get("by", ""), "rows with equal features are on one side"

@@ -127,7 +127,7 @@ class Card:
 
     def _data(self) -> str:
         rows = self._evidence("preprocess").get("rows") or {}
-        counted = ", ".join(f"{rows[split]:,} {split}" for split in ("train", "validation", "test") if split in rows)
+        counted = ", ".join(f"{rows[split]:,} {split}" for split in ("train", "validation", "test") if rows.get(split))
         return f"{self.source}{f' ({counted} rows)' if counted else ''}, digest `{self.lineage.get('data', '')[:12]}`"
 
     def signature(self) -> dict[str, str]:

@@ -75,9 +75,7 @@ class Ui:
     def model(self, request: Request) -> Response:
         """One model: its versions, where they stand, what they were made of."""
         name = request.path_params["name"]
-        found = next((m for m in self.place.models() if m.name == name), None)
-        if found is None:
-            raise Missing("no such model here", field="model", value=name[:200], fix="the list of models has those there are")
+        found = self.place.model(name)
         environments = environments_of(found.versions)
         return self.pages.draw(
             request, "model.html", name, model=found, environments=environments, versions=[viewed(v, environments) for v in found.versions]

@@ -112,7 +112,14 @@ class HomePlace:
     def models(self) -> Sequence[ModelLine]:
         """As `Place` says."""
         registry = self.registry()
-        return [] if registry is None else [ModelLine(m, registry.versions(m)) for m in registry.models()]
+        return [] if registry is None else [ModelLine(m, found) for m, found in registry.every().items()]
+
+    def model(self, name: str) -> ModelLine:
+        """As `Place` says."""
+        registry = self.registry()
+        if registry is None or name not in registry.models():
+            raise Missing("no such model here", field="model", value=name[:200], fix="the list of models has those there are")
+        return ModelLine(name, registry.versions(name))
 
     def compare(self, a: str, b: str) -> Compared:
         """As `Place` says."""

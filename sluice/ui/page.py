@@ -158,7 +158,7 @@ class Pages:
         """The page of something that did not work: what, where, what to do."""
         code = status or status_of(error)
         title = _TITLES.get(code, "This did not work")
-        return self.draw(request, _FAILURE, title, status=code, error=_told(error), kind=type(error).__name__)
+        return self.draw(request, _FAILURE, title, status=code, error=_told(error))
 
 
 _TITLES = {

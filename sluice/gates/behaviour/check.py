@@ -48,7 +48,7 @@ class Behaviour(Check):
     """Refuses where a test passes fewer of its cases than its pass rate, or all together fewer than theirs."""
 
     name, step, Config = "behaviour", "evaluate", BehaviourConfig
-    then = "look at the cases that fail in the report, train on rows like them, or lower the test's pass_rate in the file of cases"
+    then = "look at the cases that fail in the report, {more} like them, or lower the test's pass_rate in the file of cases"
 
     def judge(self, facts: Judged, config: BehaviourConfig) -> Decision:
         """The decision of `decide`; ``behaviour`` of `sluice.gates.behaviour.running.run`."""

@@ -20,6 +20,7 @@ from sluice.data.config import Checks, Split
 from sluice.fields import fields_of
 from sluice.formats.config import ExportConfig
 from sluice.gates.config import EvaluateConfig
+from sluice.problems.problem import PROBLEMS
 
 DOCS = Path(__file__).parents[3] / "docs" / "evaluation.md"
 
@@ -90,6 +91,25 @@ def test_each_check_that_can_refuse_an_evaluation_says_what_can_be_done() -> Non
         "mistakes",
         "highlights",
     }  # reasons that say it, and what refuses nothing
+
+
+@pytest.mark.parametrize(("problem", "trains"), [(PROBLEMS.get("classification"), True), (PROBLEMS.get("prompted"), False)])
+def test_what_can_be_done_speaks_of_training_only_where_something_is_trained(monkeypatch, problem: type, trains: bool) -> None:
+    facts = SimpleNamespace(dataset=SimpleNamespace(problem=problem))
+    kinds = [
+        type(c.name, (Check,), {"name": c.name, "then": c.then, "judge": lambda *_: Decision("refuse", ("no",))})
+        for c in built_in("evaluate")
+    ]
+    monkeypatch.setattr(check, "built_in", lambda step: [k() for k in kinds])
+    said = make("evaluate", facts, None).evidence["refused"]
+    taught = {name for name, then in said.items() if "train" in then}
+    assert not any("{" in then for then in said.values())
+    assert (
+        taught >= {"champion", "bar", "slices", "slice_champion", "thresholds"}
+        if trains
+        else not taught & {"champion", "bar", "slices", "slice_champion"}
+    )
+    assert trains or "change the prompt" in said["champion"]
 
 
 def test_each_built_in_check_has_its_settings_in_the_steps_section() -> None:

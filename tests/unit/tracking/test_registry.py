@@ -136,6 +136,18 @@ def test_all_models_are_listed_however_many_pages_they_take() -> None:
     assert registry.models() == [f"m{i}" for i in range(10)]
 
 
+def test_every_model_with_its_versions_and_aliases_in_as_many_calls_as_there_are_pages(tmp_path: Path) -> None:
+    registry, calls = Registry(f"sqlite:///{tmp_path / 'x.db'}"), []
+    for name in ("b", "a", "c"):
+        add(registry, name, A)
+        registry.set_alias(name, CHAMPION, add(registry, name, B).number)
+    one_by_one = {m: registry.versions(m) for m in registry.models()}
+    ask = registry._call
+    registry._call = lambda what, method, *a, **k: calls.append(method) or ask(what, method, *a, **k)  # type: ignore[method-assign]
+    assert registry.every() == one_by_one and list(one_by_one) == ["a", "b", "c"]
+    assert one_by_one["a"][0].aliases == (CHAMPION,) and len(calls) == 2
+
+
 def test_a_digest_is_found_whatever_the_model(registry: Registry) -> None:
     digest = "c0ffee" + "0" * 58
     made = add(registry, "of-a-digest", digest)

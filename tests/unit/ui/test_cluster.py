@@ -40,6 +40,7 @@ RUNS = [
     {"run_id": "11-22", "display_name": "intents-20261128-120000-ab12", "state": "SUCCEEDED", "created_at": "2026-11-28T12:00:00Z", "finished_at": "2026-11-28T12:05:00Z"},
     {"run_id": "33-44", "display_name": "intents-20261127-120000-ab13", "state": "FAILED", "created_at": "2026-11-27T12:00:00Z", "error": {"message": EVIL}},
 ]  # fmt: skip
+MODEL = {"name": "intents", "aliases": [{"alias": "champion", "version": "2"}]}
 VERSION = {
     "name": "intents", "version": "2", "creation_timestamp": 1795867200000,
     "tags": [{"key": "sluice.digest", "value": "ab" * 32}, {"key": "sluice.metric.accuracy", "value": "0.93"}],
@@ -88,10 +89,8 @@ class Cluster(ThreadingHTTPServer):
             "/apis/v2beta1/runs": {"runs": RUNS},
             "/apis/v2beta1/runs/11-22": RUNS[0],
             "/apis/v2beta1/runs/33-44": RUNS[1],
-            "/api/2.0/mlflow/registered-models/search": {"registered_models": [{"name": "intents"}]},
-            "/api/2.0/mlflow/registered-models/get": {
-                "registered_model": {"name": "intents", "aliases": [{"alias": "champion", "version": "2"}]}
-            },
+            "/api/2.0/mlflow/registered-models/search": {"registered_models": [MODEL]},
+            "/api/2.0/mlflow/registered-models/get": {"registered_model": MODEL},
             "/api/2.0/mlflow/model-versions/search": {"model_versions": [VERSION]},
         }.get(path)
 
@@ -175,8 +174,8 @@ def test_a_command_goes_by_the_annotation_with_why_and_who(ui: Served, cluster: 
         (f"{OURS}/modelmonitors", 404, "/monitors", 502, "kubectl apply -k manifests/crds"),
         (f"{OURS}/modelrollouts", 500, "/rollouts/intents", 502, "ModelRollout ml/intents"),
         ("/api/2.0/mlflow", 403, "/models", 502, "tracking.uri"),
-        ("/apis/v2beta1/runs/11-22", 401, "/runs/11-22", 403, "Unauthorised"),
-        ("/apis/v2beta1/runs/11-22", 404, "/runs/11-22", 404, "NotFound"),
+        ("/apis/v2beta1/runs/11-22", 401, "/runs/11-22", 403, "does not know who asks (401)"),
+        ("/apis/v2beta1/runs/11-22", 404, "/runs/11-22", 404, "has no such thing (404)"),
     ],
 )
 def test_what_does_not_answer_is_named_and_the_rest_goes_on(
