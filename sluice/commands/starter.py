@@ -13,6 +13,7 @@ from sluice.commands.mending import computed, judge, mend, mend_error, names_row
 from sluice.commands.onehot import told_in_columns
 from sluice.commands.quantities import as_quantity
 from sluice.commands.starter_files import of_files
+from sluice.commands.starter_tables import Tables, hold_out, holds_tables, tables_of
 from sluice.commands.timing import lone_column, or_forecast
 from sluice.core.errors import DataError, ProjectError
 from sluice.data.archives import is_archive, unpacked
@@ -61,7 +62,7 @@ def draft(
     """
     _check_form(data, task)
     given, where, data = str(data), Path(os.path.relpath(data.absolute(), folder.absolute())).as_posix(), data.absolute()
-    if data.is_dir():
+    if data.is_dir() and not holds_tables(data):
         return _files(_with({"name": name, "task": task or "", "data": {"source": where}}, said), data, data, folder, label)
     if is_archive(data):
         with unpacked(Found(data, given)) as inside:
@@ -74,9 +75,15 @@ def draft(
                     fix=f"unpack it, and name one of {', '.join(tables[:5])}",
                 )
             return _files(_with({"name": name, "task": task or "", "data": {"source": where}}, said), data, inside.path, folder, label)
-    if not data.is_file():
-        raise DataError("no such file", field="--data", value=given, fix=f"it was looked for at {data}")
-    with looked_at(data, given) as look:
+    return _table(tables_of(data, given, where), folder, name=name, task=task, label=label, ask=ask, said=said)
+
+
+def _table(
+    rows: Tables, folder: Path, *, name: str, task: str | None, label: str | None, ask: Callable[[Look], str] | None, said: Sequence[str]
+) -> Draft:
+    """A project of a file of rows, or of several with the same columns."""
+    given = rows.given
+    with looked_at(rows.first, given) as look:
         if len(look.columns) < 2:
             raise DataError(
                 "has one column: nothing to learn it from",
@@ -86,7 +93,7 @@ def draft(
             )
         chosen = _label_or_none(look, label, ask, task, given)
         columns = {"columns": {} if chosen is None else {"label": chosen}}
-        raw = {"name": name, "task": task or _task(look, chosen or ""), "data": {"source": where, **_declared(look), **columns}}
+        raw = {"name": name, "task": task or _task(look, chosen or ""), "data": {"source": rows.where, **_declared(look), **columns}}
         made = _with(raw, said, look)
         made.given = given
         as_quantity(made, look, chosen)
@@ -98,11 +105,17 @@ def draft(
             _without_labels(made, look)
         if not look.whole:
             made.notes.append(f"only the first {look.rows:,} rows were looked at; what lies behind them may not pass the checks")
+        hold_out(made, rows, [c.name for c in look.columns])
         _columns(made, look, chosen)
-        _settle(made, look.path, folder)
-        made.notes = list(dict.fromkeys(n.replace(str(look.path), given) for n in made.notes))
-        made.left_out = {name: why.replace(str(look.path), given) for name, why in made.left_out.items()}
+        _settle(made, rows.source if look.whole else look.path, folder)
+        made.notes = list(dict.fromkeys(_called(n, rows, look) for n in made.notes))
+        made.left_out = {name: _called(why, rows, look) for name, why in made.left_out.items()}
         return made
+
+
+def _called(text: str, rows: Tables, look: Look) -> str:
+    """A sentence with the rows called as they were named."""
+    return text.replace(str(rows.source), rows.given).replace(str(look.path), rows.given)
 
 
 def _check_form(data: Path, task: str | None) -> None:

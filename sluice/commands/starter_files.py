@@ -17,9 +17,9 @@ from sluice.fields import Field, field_of
 from sluice.fields.text import Text
 
 #: What sub-folders are called that divide the rows, not by label.
-_TRAIN = ("train", "training", "trn")
-_VALIDATION = ("val", "valid", "validation", "dev")
-_TEST = ("test", "testing", "tst", "eval", "evaluation")
+TRAIN = ("train", "training", "trn")
+VALIDATION = ("val", "valid", "validation", "dev")
+TEST = ("test", "testing", "tst", "eval", "evaluation")
 
 
 def of_files(made: Draft, data: Path, inside: Path, label: str | None, choose: Callable[[Look], str]) -> Path:
@@ -68,11 +68,11 @@ def of_files(made: Draft, data: Path, inside: Path, label: str | None, choose: C
 def _part_of(made: Draft, data: Path) -> Path:
     """Of a folder that is divided into train, validation and test, the one that is learnt from; what is held out is named."""
     parts = {p.name.lower(): p for p in data.iterdir() if p.is_dir() and not p.name.startswith((".", "__"))}
-    train, others = next((parts[n] for n in _TRAIN if n in parts), None), [n for n in parts if n not in _TRAIN]
-    if train is None or not others or not set(others) <= {*_VALIDATION, *_TEST}:
+    train, others = next((parts[n] for n in TRAIN if n in parts), None), [n for n in parts if n not in TRAIN]
+    if train is None or not others or not set(others) <= {*VALIDATION, *TEST}:
         return data
     where = made.raw["data"]["source"].rstrip("/")
-    held = [parts[n] for n in (*_TEST, *_VALIDATION) if n in parts and _divided_alike(train, parts[n])]
+    held = [parts[n] for n in (*TEST, *VALIDATION) if n in parts and _divided_alike(train, parts[n])]
     made.raw["data"]["source"] = f"{where}/{train.name}"
     if held and "test" not in made.raw["data"]:
         made.raw["data"]["test"] = f"{where}/{held[0].name}"
@@ -82,7 +82,7 @@ def _part_of(made: Draft, data: Path) -> Path:
     if unread:
         why = (
             "validation rows are taken out of train"
-            if any(n in _VALIDATION for n in map(str.lower, unread))
+            if any(n in VALIDATION for n in map(str.lower, unread))
             else "it has no labels' folders"
         )
         made.notes.append(f"not read: {', '.join(unread)} ({why})")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from sluice.core.errors import DataError
+from sluice.data.otherforms import other_form
 from sluice.data.packed import PACKED, inner_suffix
 from sluice.data.scheme import Found
 
@@ -53,7 +54,7 @@ def form_of_files(found: Sequence[Found], format: Format) -> str:
                 "is a workbook of a spreadsheet program", field="data.source", value=f.where, fix="save its sheet as CSV (UTF-8)"
             )
         if form is None:
-            raise DataError(
+            raise other_form(f.path, f.where) or DataError(
                 "the file's name does not tell its format",
                 field="data.source",
                 value=f.where,

@@ -26,6 +26,7 @@ from sluice.data.labelnames import LABEL, OFTEN, SELDOM, names_each_row, numbers
 from sluice.data.labelsets import separator
 from sluice.data.numerals import Spelled, spelled_numbers
 from sluice.data.opening import opened, text_of, without_mark
+from sluice.data.otherforms import other_form
 from sluice.data.packed import PACKED, inner_suffix
 from sluice.data.scheme import Found
 from sluice.data.separators import settle
@@ -159,6 +160,8 @@ def looked_at(path: Path, where: str) -> Iterator[Look]:
     """
     file = Found(path, where)
     told = format_of(path)
+    if told in (None, "csv") and (other := other_form(path, where)) is not None:
+        raise other
     form = told or form_of_files([file], "auto" if path.suffix.lower() in WORKBOOKS else "csv")
     with tempfile.TemporaryDirectory(prefix="sluice-look-") as tmp:
         try:
