@@ -8,7 +8,7 @@ import tarfile
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from sluice.core.errors import DataError
@@ -24,6 +24,24 @@ _MOST_BYTES, _MOST_FILES = 64 << 30, 5_000_000
 def is_archive(path: Path) -> bool:
     """Whether a file's name tells that it holds files; a zip file of one table is that table, packed."""
     return path.is_file() and path.name.lower().endswith(_ENDINGS) and not (path.suffix.lower() == ".zip" and format_of(path) is not None)
+
+
+def are_archives(found: Sequence[Found]) -> bool:
+    """Whether files are archives. Raises `DataError` where some are and others are not."""
+    packed = [is_archive(f.path) for f in found]
+    if any(packed) and not all(packed):
+        other = found[packed.index(False)]
+        raise DataError(
+            "is no archive, as others of the source are", field="data.source", value=other.where, fix="narrow the glob: data/*.tar"
+        )
+    return all(packed)
+
+
+@contextlib.contextmanager
+def all_unpacked(files: Sequence[Found]) -> Iterator[list[Found]]:
+    """The folders that archives hold, in the archives' order. Raises as `unpacked`."""
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(unpacked(file)) for file in files]
 
 
 @contextlib.contextmanager

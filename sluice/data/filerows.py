@@ -12,10 +12,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from sluice.core.errors import DataError
-from sluice.data.archives import is_archive, unpacked
+from sluice.data.archives import all_unpacked, are_archives
 from sluice.data.blocks import ROWS
 from sluice.data.flow import Kept, Looked
-from sluice.data.folders import Listing, list_folder, list_named
+from sluice.data.folders import Listing, list_folder, list_folders, list_named
 from sluice.data.scheme import Found
 from sluice.data.sources import folder_is_meant
 
@@ -43,10 +43,10 @@ def listed(
     elif found[0].path.is_dir():
         made = list_folder(found[0], data.columns, folder_is_meant(found[0], data.format, value))
         yield made, ((found[0].where, len(made.paths)),)
-    elif value.listed and is_archive(found[0].path):
-        with unpacked(found[0]) as folder:
-            made = list_folder(folder, data.columns, value)
-            yield made, ((found[0].where, len(made.paths)),)
+    elif value.listed and are_archives(found):
+        with all_unpacked(found) as folders:
+            made = list_folders(folders, data.columns, value)
+            yield made, tuple(made.rows_of(folders))
     elif all(f.path.suffix.lower() in value.files.read for f in found):
         yield list_named(found, data.columns, value), tuple((f.where, 1) for f in found)
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import glob
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from sluice.data.config import Columns
 from sluice.data.csvfile import read_csv
 from sluice.data.filenames import NamePattern
 from sluice.data.scheme import Found
+from sluice.data.webdataset import list_samples, samples_in, together
 from sluice.fields.field import Field
 from sluice.fields.files import Files
 
@@ -53,6 +55,12 @@ class Listing:
         }
         return pa.table(made)
 
+    def rows_of(self, folders: Sequence[Found]) -> list[tuple[str, int]]:
+        """What each folder is called, and how many of the files lie in it."""
+        roots = {f.path for f in folders}
+        counted = Counter(next(root for root in path.parents if root in roots) for path in self.paths)
+        return [(f.where, counted[f.path]) for f in folders]
+
     def without_bytes(self) -> pa.Table:
         """The table, null where the files' bytes belong."""
         return pa.table({n: pa.nulls(len(self.paths), pa.binary()) if c is None else c for n, c in self.columns.items()})
@@ -66,7 +74,8 @@ def kind_of(value: Field) -> Files:
 
 
 def list_folder(folder: Found, columns: Columns, value: Field) -> Listing:
-    """A folder whose sub-folders are the labels, whose files' names say them (``columns.file_name``), or that holds ``labels.csv`` (file, label).
+    """A folder whose sub-folders are the labels, whose files' names say them (``columns.file_name``), that holds ``labels.csv`` (file, label), or
+    files with their labels beside them (`sluice.data.webdataset`).
 
     Returns:
         The field's column (the files' bytes), the label's and what else the files' names say, sorted by
@@ -91,11 +100,15 @@ def list_folder(folder: Found, columns: Columns, value: Field) -> Listing:
     if loose and value.loose and not any(p.suffix.lower() in kind.read for group in groups for p in group.iterdir()):
         names = [_shown(folder, p) for p in loose]
         return Listing(loose, names, {columns.of(value): None}, kind)
+    if loose and samples_in(folder, kind):
+        paths, said = list_samples(folder, columns.label, kind)
+        return Listing(paths, [_shown(folder, p) for p in paths], {columns.of(value): None, **said}, kind)
     if loose:
         raise DataError(
             f"lies in no label's folder{_and_others(loose)}",
             field=_shown(folder, loose[0]),
-            fix=f"put it into a sub-folder named after its label, or list files and labels in {LABELS_FILE}, or say with "
+            fix=f"put it into a sub-folder named after its label, or list files and labels in {LABELS_FILE}, or put a file with its label beside it "
+            "(0001.cls beside 0001.jpg), or say with "
             'data.columns.file_name what names say: "{label}_{number}"',
         )
     labels: list[str] = []
@@ -105,14 +118,27 @@ def list_folder(folder: Found, columns: Columns, value: Field) -> Listing:
         labels += [group.name] * len(inner)
         found += inner
     if not found:
+        packed = next((p.name for p in sorted(folder.path.iterdir()) if p.suffix.lower() == ".tar"), None)
+        fix = f"one sub-folder a label with {kind.either} files in it, or a {LABELS_FILE}"
         raise DataError(
             f"holds no {kind.word}s in sub-folders",
             field=folder.where,
-            value=[p.name for p in groups][:10],
-            fix=f"one sub-folder a label with {kind.either} files in it, or a {LABELS_FILE}",
+            value=[p.name for p in groups][:10] or [packed],
+            fix=fix if packed is None else f"name the archives: {folder.where.rstrip('/')}/*.tar; or {fix}",
         )
     names = [_shown(folder, p) for p in found]
     return Listing(found, names, {columns.of(value): None, columns.label: pa.array(labels, pa.string())}, kind)
+
+
+def list_folders(folders: Sequence[Found], columns: Columns, value: Field) -> Listing:
+    """Several folders of one layout, one behind the other. Raises `DataError` as `list_folder`."""
+    found = [list_folder(folder, columns, value) for folder in folders]
+    if len(found) == 1:
+        return found[0]
+    own = columns.of(value)
+    said = together([{n: c for n, c in listing.columns.items() if c is not None} for listing in found])
+    paths = [path for listing in found for path in listing.paths]
+    return Listing(paths, [name for listing in found for name in listing.names], {own: None, **said}, found[0].kind)
 
 
 def list_named(found: Sequence[Found], columns: Columns, value: Field) -> Listing:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from sluice.fields import Field
 
 _GLOB = re.compile(r"[*?\[]")
+#: Braces that stand for several names, the first ones that hold no others, and how many these may be.
+_BRACES, _MOST = re.compile(r"\{(?:(\d+)\.\.(\d+)|([^{}]*,[^{}]*))\}"), 100_000
 
 
 @contextlib.contextmanager
@@ -72,17 +74,19 @@ def find(uri: str, base_dir: Path) -> list[Found]:
     """The files (or the one folder) that a path or glob names, in the order of their names.
 
     Args:
-        uri: a path, or a glob (``data/*.csv``, ``**`` for any depth).
+        uri: a path, a glob (``data/*.csv``, ``**`` for any depth), or several in braces (``train-{000000..000146}.tar``, ``{a,b}.csv``).
         base_dir: where relative paths start.
 
     Raises:
-        DataError: nothing there.
+        DataError: nothing there, for one of those in braces.
     """
     if not uri.strip() or "\0" in uri:
         raise DataError("names no file", field="data.source", value=uri, fix="name a file, glob, folder, s3://bucket/key or sklearn://name")
     path = base_dir / Path(uri).expanduser()
     if path.exists():
         return [Found(path, uri)]
+    if (each := spread_out(uri)) != [uri]:
+        return [found for one in each for found in find(one, base_dir)]
     if _GLOB.search(uri):
         names = sorted(glob.glob(str(Path(uri).expanduser()), root_dir=base_dir, recursive=True))  # noqa: PTH207 - the pattern may be absolute
         dead = next((n for n in names if (base_dir / n).is_symlink() and not (base_dir / n).exists()), None)
@@ -96,6 +100,30 @@ def find(uri: str, base_dir: Path) -> list[Found]:
         )
     what = "is a link to nothing" if path.is_symlink() else "no such file"
     raise DataError(what, field="data.source", value=uri, fix=f"it was looked for at {path.absolute()}; {_nearby(path)}")
+
+
+def spread_out(uri: str) -> list[str]:
+    """The names that braces stand for, in their order: ``{08..11}`` counts, with as many digits as it is written with, ``{a,b}`` lists.
+
+    Raises:
+        DataError: they stand for more than a source may have, or for none.
+    """
+    found = _BRACES.search(uri)
+    if found is None:
+        return [uri]
+    first, last, listed = found.groups()
+    if listed is not None:
+        each = listed.split(",")
+    else:
+        count = int(last) - int(first) + 1
+        if not 0 < count <= _MOST:
+            fix = f"write the smaller number first, and no more than {_MOST:,} files"
+            raise DataError(f"stands for {max(count, 0):,} files", field="data.source", value=uri, fix=fix)
+        each = [str(n).zfill(len(first)) for n in range(int(first), int(last) + 1)]
+    made = [name for one in each for name in spread_out(uri[: found.start()] + one + uri[found.end() :])]
+    if len(made) > _MOST:
+        raise DataError(f"stands for {len(made):,} files", field="data.source", value=uri, fix=f"name no more than {_MOST:,}, or a glob")
+    return made
 
 
 def _shown(path: Path, base_dir: Path) -> str:

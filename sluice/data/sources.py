@@ -13,13 +13,13 @@ import pyarrow as pa
 
 from sluice.core.errors import DataError
 from sluice.core.numerals import Numerals
-from sluice.data.archives import is_archive, unpacked
+from sluice.data.archives import all_unpacked, are_archives
 from sluice.data.columns import with_label
 from sluice.data.config import Columns
 from sluice.data.csvfile import read_csv
 from sluice.data.dialect import DELIMITERS, Dialect
 from sluice.data.digests import table_digest
-from sluice.data.folders import list_folder, list_named, read_listed
+from sluice.data.folders import list_folder, list_folders, list_named, read_listed
 from sluice.data.forms import FORMATS, Format, form_of_files
 from sluice.data.locations import brought
 from sluice.data.readers import pandas_index, read_jsonl, read_parquet
@@ -139,11 +139,11 @@ def read_source(
             listing = list_folder(found[0], columns, folder_is_meant(found[0], format, value))
             table, names = listing.table(), list(listing.names)
             parts = ((found[0].where, table.num_rows),)
-        elif value is not None and value.listed and is_archive(found[0].path):
-            with unpacked(found[0]) as folder:
-                listing = list_folder(folder, columns, value)
+        elif value is not None and value.listed and are_archives(found):
+            with all_unpacked(found) as folders:
+                listing = list_folders(folders, columns, value)
                 table, names = listing.table(), list(listing.names)
-            parts = ((found[0].where, table.num_rows),)
+            parts = tuple(listing.rows_of(folders))
         elif value is not None and value.files is not None and all(f.path.suffix.lower() in value.files.read for f in found):
             listing = list_named(found, columns, value)
             table, names = listing.table(), list(listing.names)

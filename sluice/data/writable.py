@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 
 import pyarrow as pa
@@ -41,10 +42,12 @@ def checked(
 ) -> pa.Table:
     """The table with its columns in the dataset's order, or the `DataError` that names what is wrong with it. `ours`: whether the kinds of features are."""
     names = ["row_id", *columns, "label", *more]
+    there = Counter(table.schema.names)
     for name in names:
-        if table.schema.names.count(name) != 1:
-            raise DataError(f"column stands {table.schema.names.count(name)} times", field=f"{split}.{name}", value=table.schema.names)
-    extra = [n for n in table.schema.names if n not in names]
+        if there[name] != 1:
+            raise DataError(f"column stands {there[name]} times", field=f"{split}.{name}", value=table.schema.names)
+    known = set(names)
+    extra = [n for n in there if n not in known]
     if extra:
         raise DataError(
             "is not one of the dataset's columns", field=f"{split}.{extra[0]}", value=names, fix="drop it, or name it a feature"

@@ -27,10 +27,9 @@ def test_a_failure_stands_behind_the_items_before_it() -> None:
         yield from range(3)
         raise ValueError("the fourth")
 
-    got = []
+    got: list[int] = []
     with pytest.raises(ValueError, match="the fourth"):
-        for item in ahead(items()):
-            got.append(item)
+        got.extend(ahead(items()))
     assert got == [0, 1, 2]
 
 
