@@ -12,7 +12,7 @@ from sluice.commands.draft import Draft, assumed, task_of_rows
 from sluice.commands.mending import computed, judge, mend, mend_error, names_rows, nothing_left
 from sluice.commands.onehot import told_in_columns
 from sluice.commands.quantities import as_quantity
-from sluice.commands.starter_files import of_files
+from sluice.commands.starter_files import divides, of_files
 from sluice.commands.starter_tables import Tables, hold_out, holds_tables, tables_of
 from sluice.commands.timing import lone_column, or_forecast
 from sluice.core.errors import DataError, ProjectError
@@ -74,6 +74,13 @@ def draft(
                     value=given,
                     fix=f"unpack it, and name one of {', '.join(tables[:5])}",
                 )
+            if divides(inside.path) or _known(inside.path, task) is not None:
+                into = data.name.split(".")[0]
+                command = (
+                    f"python3 -m zipfile -e {given} {into}" if data.suffix == ".zip" else f"mkdir -p {into} && tar xf {given} -C {into}"
+                )
+                fix = f"unpack it: {command}\nthen: --data {into}"
+                raise DataError("is an archive of a set whose folders have to be told apart", field="--data", value=given, fix=fix)
             return _files(_with({"name": name, "task": task or "", "data": {"source": where}}, said), data, inside.path, folder, label)
     return _table(tables_of(data, given, where), folder, name=name, task=task, label=label, ask=ask, said=said)
 
@@ -119,11 +126,15 @@ def _called(text: str, rows: Tables, look: Look) -> str:
 
 
 def _check_form(data: Path, task: str | None) -> None:
-    """Raises `DataError` where a file or folder is known by its form, and read in another: by the task that was named, or by any."""
+    """Raises `DataError` where a file or folder is known by its form, and read in another."""
+    if (known := _known(data, task)) is not None:
+        raise known
+
+
+def _known(data: Path, task: str | None) -> DataError | None:
+    """What is known of a file or folder by its form: by the task that was named, or by any."""
     names = TASKS.names() if task is None else [task] if task in TASKS.names() else []
-    for name in names:
-        if (known := TASKS.get(name).known_as(data)) is not None:
-            raise known
+    return next((known for name in names if (known := TASKS.get(name).known_as(data)) is not None), None)
 
 
 def _without_labels(made: Draft, look: Look) -> None:

@@ -66,10 +66,16 @@ def of_files(made: Draft, data: Path, inside: Path, label: str | None, choose: C
 
 
 def _part_of(made: Draft, data: Path) -> Path:
-    """Of a folder that is divided into train, validation and test, the one that is learnt from; what is held out is named."""
-    parts = {p.name.lower(): p for p in data.iterdir() if p.is_dir() and not p.name.startswith((".", "__"))}
+    """Of a folder that is divided into train, validation and test, the one that is learnt from; what is held out is named.
+
+    A folder that holds nothing but another one is that one.
+    """
+    while (only := _only_folder(data)) is not None:
+        made.raw["data"]["source"] = f"{made.raw['data']['source'].rstrip('/')}/{only.name}"
+        data = only
+    parts = _folders(data)
     train, others = next((parts[n] for n in TRAIN if n in parts), None), [n for n in parts if n not in TRAIN]
-    if train is None or not others or not set(others) <= {*VALIDATION, *TEST}:
+    if train is None or not divides(data):
         return data
     where = made.raw["data"]["source"].rstrip("/")
     held = [parts[n] for n in (*TEST, *VALIDATION) if n in parts and _divided_alike(train, parts[n])]
@@ -87,6 +93,22 @@ def _part_of(made: Draft, data: Path) -> Path:
         )
         made.notes.append(f"not read: {', '.join(unread)} ({why})")
     return train
+
+
+def divides(folder: Path) -> bool:
+    """Whether its sub-folders are train and what is held out, and not labels."""
+    names = set(_folders(folder))
+    return bool(names & set(TRAIN)) and bool(names - set(TRAIN)) and names <= {*TRAIN, *VALIDATION, *TEST}
+
+
+def _folders(folder: Path) -> dict[str, Path]:
+    return {p.name.lower(): p for p in folder.iterdir() if p.is_dir() and not p.name.startswith((".", "__"))}
+
+
+def _only_folder(folder: Path) -> Path | None:
+    """The one folder that stands in another with nothing beside it, and has folders itself."""
+    inside = [p for p in folder.iterdir() if not p.name.startswith((".", "__"))]
+    return inside[0] if len(inside) == 1 and inside[0].is_dir() and _folders(inside[0]) else None
 
 
 def _divided_alike(train: Path, other: Path) -> bool:

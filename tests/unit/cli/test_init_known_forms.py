@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -245,3 +246,20 @@ def test_a_folder_of_loose_files_to_be_told_is_not_held_out(tmp_path: Path, caps
     code, text = said(capsys, tmp_path, "--data", str(tmp_path / "set"))
     assert code == 0 and "not read: test (it has no labels' folders)" in text
     assert load(tmp_path / "p" / "sluice.yaml").data.test is None
+
+
+@pytest.mark.parametrize("form", ["zip", "gztar"])
+def test_an_archive_of_such_folders_is_to_be_unpacked(tmp_path: Path, capsys: pytest.CaptureFixture[str], form: str) -> None:
+    for part in ("train", "test"):
+        for i in range(40):
+            path = tmp_path / "made" / "set" / part / ("dog" if i % 2 else "cat") / f"{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            seed = i + 100 * (part == "test")
+            Image.fromarray(np.random.default_rng(seed).integers(0, 255, (8, 8, 3)).astype(np.uint8)).save(path)
+    packed = shutil.make_archive(str(tmp_path / "pets"), form, tmp_path / "made")
+    code, text = said(capsys, tmp_path, "--data", packed)
+    command = re.search("unpack it: (.*)\nthen: --data (.*)", text)
+    assert code == 2 and command is not None
+    subprocess.run(command[1], shell=True, cwd=tmp_path, check=True)
+    code, text = said(capsys, tmp_path, "--data", str(tmp_path / command[2]))  # the folder in it is all there is
+    assert code == 0 and load(tmp_path / "p" / "sluice.yaml").data.test == "../pets/set/test"
