@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sluice.commands.opening import opened
 from sluice.commands.timing import found_time, or_forecast
 from sluice.core.errors import DataError
 from sluice.data.computed import sums_to
@@ -193,7 +194,7 @@ def nothing_left(made: Draft) -> DataError:
 def _flat(made: Draft) -> str:
     """The command that makes columns of the parts of objects."""
     path = made.given or "FILE"
-    code = f"import pandas as pd; pd.json_normalize(pd.read_json({path!r}, lines=True).to_dict('records')).to_json('flat.jsonl', orient='records', lines=True)"
+    code = f"import pandas as pd; pd.json_normalize({opened(path)}.to_dict('records')).to_json('flat.jsonl', orient='records', lines=True)"
     return f'make columns of their parts: python3 -c "{code}"\nthen: --data flat.jsonl'
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow.compute as pc
 
+from sluice.commands.opening import opened
 from sluice.data.forms import format_of
 from sluice.data.report import listed
 from sluice.data.scheme import Found
@@ -32,7 +33,7 @@ def told_in_columns(look: Look, given: str) -> str | None:
     if len(flags) < (2 if texts else _CLASSES):
         return None
     sums = np.sum(list(flags.values()), axis=0)
-    names, read = list(flags), f"import json, pandas as pd; d = pd.read_csv({given!r}, sep=None, engine='python'); c = {list(flags)!r}"
+    names, read = list(flags), f"import json, pandas as pd; d = {opened(given)}; c = {list(flags)!r}"
     out = "d.drop(columns=c).to_csv('labelled.csv', index=False)"
     if (sums == 1).all() and len(flags) >= _CLASSES:
         said, made = "tell one label, a column a class and a single 1 a row", "d['label'] = d[c].idxmax(axis=1)"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow.compute as pc
 
+from sluice.commands.opening import opened
 from sluice.core.errors import DataError
 from sluice.data.columns import numbers
 from sluice.data.forms import format_of
@@ -117,9 +118,7 @@ def _told(error: DataError, made: Draft, how: tuple[str, str] | None) -> DataErr
 
 def _command(given: str, code: str, task: str) -> str:
     """What makes a file with times of the one that was given, and how to go on."""
-    read = {"jsonl": "pd.read_json({!r}, lines=True, convert_dates=False)", "parquet": "pd.read_parquet({!r})"}
-    opened = read.get(format_of(Path(given)) or "csv", "pd.read_csv({!r}, sep=None, engine='python')").format(given)
-    command = f"import pandas as pd; d = {opened}; {code}; d.to_csv('{_OUT}', index=False)"
+    command = f"import pandas as pd; d = {opened(given)}; {code}; d.to_csv('{_OUT}', index=False)"
     return f'python3 -c "{command}"\nthen: --data {_OUT} --task {task}'
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from sluice.cli import main
@@ -69,6 +70,26 @@ def test_the_command_that_makes_times_is_told_and_works(
     assert init(tmp_path / "dated.csv", "--task", "forecast", "--label", "value")[0] == 0, capsys.readouterr().err
     if "fraction" in what:
         assert "1950-04-01" in (tmp_path / "dated.csv").read_text()
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "array", "parquet"])
+@pytest.mark.parametrize("kind", ["labels", "years"])
+def test_the_command_opens_every_form_of_file(tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str, form: str) -> None:
+    table = pd.DataFrame({"time": [1950 + i / 12 for i in range(144)], "value": [i % 12 * 3 + i % 5 + 0.5 for i in range(144)]})
+    if kind == "labels":
+        table = pd.DataFrame({"size": [i / 7 for i in range(60)], **{c: [int("abc"[i % 3] == c) for i in range(60)] for c in "abc"}})
+    path = tmp_path / f"rows.{'json' if form == 'array' else form}"
+    {
+        "csv": lambda: table.to_csv(path, index=False),
+        "jsonl": lambda: table.to_json(path, orient="records", lines=True),
+        "array": lambda: table.to_json(path, orient="records"),
+        "parquet": lambda: table.to_parquet(path),
+    }[form]()
+    assert init(path, *(["--task", "forecast"] if kind == "years" else []))[0] == 2
+    command = re.search(r'python3 -c "(.*)"\nthen: --data (\S+) (.*)', capsys.readouterr().err)
+    assert command is not None
+    subprocess.run([sys.executable, "-c", command[1]], cwd=tmp_path, check=True, env={**os.environ})
+    assert init(tmp_path / command[2], *command[3].split())[0] == 0, capsys.readouterr().err
 
 
 def test_months_behind_their_year_are_times(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
