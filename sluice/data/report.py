@@ -39,6 +39,10 @@ class Check:
         return {**dataclasses.asdict(self), "examples": list(self.examples)}
 
 
+#: Checks that find columns which know the label (`sluice.data.checks.leaks`).
+LEAKS = ("predictive", "derived", "computed")
+
+
 @dataclasses.dataclass(frozen=True)
 class Report:
     """All checks of a project's rows.
@@ -76,6 +80,11 @@ class Report:
         """What to look at, though it passes."""
         return [c.message for c in self.checks if c.status == "warn"]
 
+    @property
+    def cautions(self) -> list[str]:
+        """What has to be heard beside a model's verdict too: by a column that knows the label every figure that follows is too good."""
+        return [c.message for c in self.checks if c.status == "warn" and c.name in LEAKS]
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         return {
@@ -89,6 +98,7 @@ class Report:
             "labels": self.labels,
             "test_labels": self.test_labels,
             **({"rules": list(self.rules)} if self.rules else {}),
+            **({"cautions": self.cautions} if self.cautions else {}),
         }
 
 

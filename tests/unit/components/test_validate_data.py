@@ -12,6 +12,7 @@ from sluice import project
 from sluice.core import events
 from sluice.core.gate import Gate
 from sluice.kfp import form
+from sluice.steps.outcome import cautions
 
 RAW: dict[str, Any] = {
     "name": "mine",
@@ -41,6 +42,17 @@ def test_it_hands_on_the_one_project_on_one_line(tmp_path: Path) -> None:
     assert found.Output == Gate.read(tmp_path / "gate").decision == "pass" and "\n" not in found.project
     settled = project.parse(project.read_text(found.project, "handed on"), base_dir=tmp_path)
     assert (settled.train.epochs, settled.train.seed, settled.evaluate.minimum) == (5, 3, 0.5)
+
+
+def test_a_column_that_gives_the_label_away_is_a_caution_of_the_run_and_another_warning_is_none(tmp_path: Path) -> None:
+    rows = [(i * 37 % 211, i % 2, "" if i % 3 else 1, "ba"[i % 2]) for i in range(200)]
+    for left, heard in (((0, 1, 2, 3), 1), ((0, 2, 3), 0)):
+        (tmp_path / "given.csv").write_text("".join(",".join(str(r[i]) for i in left) + "\n" for r in [("x", "leak", "gaps", "y"), *rows]))
+        step(tmp_path, data_source="given.csv")
+        gate = Gate.read(tmp_path / "gate")
+        said = cautions([gate])
+        assert len(said) == heard and len(gate.evidence["warnings"]) > heard
+        assert all("leak (100 %); will it be known when the model is asked?" in s for s in said)
 
 
 def test_a_wrong_field_ends_it_with_field_value_and_fix_before_a_row_is_read(
