@@ -31,6 +31,7 @@ from sluice.data.report import Report
 from sluice.data.rows import Divides, ReadsTimes, Rows, TaskData
 from sluice.data.rules.sources import judged_sources
 from sluice.data.sensitive import without_values
+from sluice.data.shared import as_checked, note_checked
 from sluice.data.sources import Source, read_source
 from sluice.data.spellings import each_value, respelled_table, spelling_of
 from sluice.data.split_keys import split_keys
@@ -89,7 +90,9 @@ def validate_project_data(project: Project, base_dir: Path, task: TaskData) -> R
     if ruled is not None and ruled.refused:
         return ruled.alone()
     with bounded(project.data, base_dir) as folder:
-        report = _validated(project, base_dir, task, _load(project, base_dir, task, folder))
+        train = _load(project, base_dir, task, folder)
+        report = _validated(project, base_dir, task, train)
+        note_checked(project, train.source.digest, train.blocks.rows)
     return report if ruled is None else ruled.beside(report)
 
 
@@ -147,10 +150,12 @@ def prepare(project: Project, base_dir: Path, task: TaskData, out: Path) -> Data
         out: the directory to make; it appears there whole.
 
     Raises:
-        DataError: as `load_canonical`; or a split would be empty, or a label would have no training row.
+        DataError: as `load_canonical`; a split would be empty, a label would have no training row, or the files changed since this run checked them.
     """
     with bounded(project.data, base_dir) as folder:
-        return _prepared(project, base_dir, task, _load(project, base_dir, task, folder), out)
+        train = _load(project, base_dir, task, folder)
+        as_checked(project, train.source.digest, train.blocks.rows)
+        return _prepared(project, base_dir, task, train, out)
 
 
 def _prepared(project: Project, base_dir: Path, task: TaskData, train: Rows, out: Path) -> Dataset:

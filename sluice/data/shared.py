@@ -13,6 +13,7 @@ import orjson
 import pyarrow as pa
 
 from sluice.core import files
+from sluice.core.errors import DataError
 from sluice.core.home import ROWS_ENV
 from sluice.core.numerals import Numerals
 from sluice.core.spelling import Spelling
@@ -35,6 +36,37 @@ def place(project: Project, found: list[Found]) -> Path | None:
     made = Path(folder) / files.digest_of({"project": project.model_dump(mode="json"), "files": stats})
     made.mkdir(exist_ok=True, parents=True)
     return made
+
+
+def note_checked(project: Project, digest: str, rows: int) -> None:
+    """Keep what rows were checked, for the step of this run that writes the dataset."""
+    if (path := _checked(project)) is not None:
+        files.write_json(path, {"digest": digest, "rows": rows})
+
+
+def as_checked(project: Project, digest: str, rows: int) -> None:
+    """Raise `DataError` where files have other rows than those that were checked in this run: a dataset holds no row that no check has seen."""
+    path = _checked(project)
+    if path is None or not path.exists():
+        return
+    before = files.read_json(path)
+    if before["digest"] != digest:
+        raise DataError(
+            f"changed while the run went on: {before['rows']:,} rows were checked, and there are {rows:,} now"
+            + (", others" if before["rows"] == rows else ""),
+            field="data.source",
+            value=project.data.source,
+            fix="run it again once the files are written; or name a copy of them",
+        )
+
+
+def _checked(project: Project) -> Path | None:
+    """Where that is kept; None where no step asks, rows come from elsewhere, or steps of the project's own may have changed the files."""
+    folder = os.environ.get(ROWS_ENV)
+    if not folder or scheme_of(project.data.source) is not None or project.steps:
+        return None
+    Path(folder).mkdir(exist_ok=True, parents=True)
+    return Path(folder) / f"checked-{files.digest_of(project.model_dump(mode='json'))}.json"
 
 
 @dataclasses.dataclass(frozen=True)

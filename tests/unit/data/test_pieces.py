@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from sluice import project as projects
-from sluice.core.errors import SluiceError
+from sluice.core.errors import DataError, SluiceError
 from sluice.data import blocks, flow, inpieces, lines, partitions, prepare
 from sluice.data.config import DataConfig, Split
 from sluice.data.partitions import Copies, Partitions, shared
@@ -244,3 +244,27 @@ def test_steps_of_a_run_read_the_source_once(tmp_path: Path, monkeypatch: pytest
     assert outcome(tmp_path, "local", **settings) == whole and len(looks) == 1
     write(tmp_path, {**made, "town": made["town"][::-1]}, "csv", 2)
     assert outcome(tmp_path, "local", **settings)[1] != whole[1] and len(looks) == 2  # a changed file is read again
+
+
+@pytest.mark.parametrize("engine", ["local", "auto"])
+def test_files_that_change_between_two_steps_of_a_run_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str) -> None:
+    made = columns(2)
+    write(tmp_path, made, "parquet", 3)
+    project = projects.parse({"name": "trial", "task": "tabular", "data": {"source": "rows*.parquet", "engine": engine}}, base_dir=tmp_path)
+
+    def step(function: Any, *more: Any) -> Any:
+        return function(project, tmp_path, load_task(project, tmp_path), *more)
+
+    monkeypatch.setenv("SLUICE_RUN_ROWS", str(tmp_path / "run"))
+    step(prepare.validate_project_data)
+    step(prepare.prepare, tmp_path / "same")
+    last = (tmp_path / "rows2.parquet").read_bytes()
+    (tmp_path / "rows2.parquet").unlink()
+    with pytest.raises(DataError, match=f"{N:,} rows were checked, and there are {N * 2 // 3:,} now"):
+        step(prepare.prepare, tmp_path / "less")
+    assert not (tmp_path / "less").exists()
+    (tmp_path / "rows2.parquet").write_bytes(last)
+    step(prepare.prepare, tmp_path / "again")
+    monkeypatch.setenv("SLUICE_RUN_ROWS", str(tmp_path / "another run"))
+    (tmp_path / "rows2.parquet").unlink()
+    step(prepare.prepare, tmp_path / "unchecked")  # nothing was checked in this one
