@@ -77,7 +77,9 @@ def _show(done: Promoted) -> None:
         for reason in done.reasons:
             print(f"  - {reason}")
         if done.exit_code == 3:
-            print("  an override needs a reason and is kept with your name: --override --reason TEXT")
+            firm = [c.name for c in done.conditions if c.answer == "refuse" and not c.waived]
+            waive = "an override needs a reason and is kept with your name: --override --reason TEXT"
+            print(f"  no override sets aside what speaks against it: {', '.join(firm)}" if firm else f"  {waive}")
 
 
 def rollback(args: argparse.Namespace) -> int:

@@ -154,6 +154,7 @@ def chains(count: int) -> Iterator[dict[str, Any]]:
                     "lost_points_most": round(100 * float(found[:, 0].max()), 2),
                     "within_one_point": float((found[:, 0] <= 0.0100001).mean()),
                     "refused": round(float(found[:, 1].mean()), 3),
+                    "refused_median": round(float(np.median(found[:, 1])), 3),
                 }
 
 

@@ -123,6 +123,19 @@ def test_a_package_that_was_tampered_with_goes_nowhere_whoever_overrides(place: 
     assert stands(place, "production") == (None, None)
 
 
+def test_an_override_is_offered_only_where_it_can_set_aside_what_refused(place: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    registry, asked = Registry(place.tracking_uri), ["promote", "points", "--to", "production", "--home", str(place.root)]
+    registry.tag("points", "3", {GATES: "{}"})
+    assert main(asked) == 3 and "--override --reason TEXT" in capsys.readouterr().out
+    package = place.root / "store" / "sha256" / registry.by_alias("points", "champion").digest
+    package.chmod(0o755)
+    (package / "model.onnx").chmod(0o644)
+    (package / "model.onnx").write_bytes(b"another")
+    assert main([*asked, "--override", "--reason", "now"]) == 3
+    said = capsys.readouterr().out
+    assert "no override sets aside what speaks against it: package" in said and "--override" not in said
+
+
 def test_the_platforms_file_says_where_from_and_who(
     place: Home, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
