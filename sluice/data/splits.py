@@ -268,12 +268,16 @@ class _Units:
         if some:
             return known
         from_training = trains.max() > 1
-        if (trains.max() if from_training else others) <= 1:
+        spread = (
+            not self._names and not from_training and others <= 1 and trains.sum() > 2
+        )  # few rows of a quantity: no part of it has to train
+        if not spread and (trains.max() if from_training else others) <= 1:
             return known
         best: tuple[int, int, float, int] | None = None
         for units, rows, strata in self._each():
             out = sided(units)
-            use = np.flatnonzero((out == 0) & (strata == trains.argmax()) if from_training else out == 3 - side)
+            strata = np.zeros_like(strata) if spread else strata
+            use = np.flatnonzero((out == 0) & (spread | (strata == trains.argmax())) if from_training or spread else out == 3 - side)
             if len(use):
                 at = uniform(units[use], split.seed)
                 i = np.lexsort((at, strata[use], rows[use]))[0]

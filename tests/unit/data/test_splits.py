@@ -265,3 +265,12 @@ def test_groups_are_one_text_whatever_the_type() -> None:
         pa.array([1, 2, None], pa.decimal128(5, 1)),
     ):
         assert group_keys(pa.chunked_array([column])).to_pylist() == ["1", "2", None]
+
+
+@pytest.mark.parametrize("n", [4, 7, 10, 14])
+@pytest.mark.parametrize("seed", [3, 17])
+def test_few_rows_of_a_quantity_are_divided_too(n: int, seed: int) -> None:
+    table = pa.table({"x": pa.array([i * 37 % 101 + 0.5 for i in range(n)]), "label": pa.array([i * 3.25 for i in range(n)])})
+    parts = split_rows(table.add_column(0, "row_id", row_ids(table, ["x"])), Split(seed=seed), has_test=False)
+    assert all(part.num_rows for part in parts.values()) and sum(part.num_rows for part in parts.values()) == n
+    assert parts["train"].num_rows >= n - max(2, n // 2)
