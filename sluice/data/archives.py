@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import stat
 import tarfile
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from sluice.core.errors import DataError
+from sluice.core.scratch import scratch
 from sluice.data.forms import format_of
 from sluice.data.scheme import Found
 
@@ -51,8 +51,9 @@ def unpacked(file: Found) -> Iterator[Found]:
     Raises:
         DataError: it cannot be read, or holds more than a source may; a file in it that is broken is named.
     """
-    with tempfile.TemporaryDirectory(prefix="sluice-archive-") as made:
-        root = Path(made)
+    with scratch("sluice-archive-") as made:
+        root = made / "files"
+        root.mkdir()
         try:
             if file.path.name.lower().endswith(".zip"):
                 _unzip(file, root)

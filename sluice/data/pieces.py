@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from sluice.core import spread
+from sluice.core.scratch import scratch
 from sluice.data.blocks import ID, KEY, USE, Blocks
 from sluice.data.checks.subject import Side
 from sluice.data.columns import usable
@@ -55,7 +55,7 @@ def bounded(data: DataConfig, base_dir: Path | None = None) -> Iterator[Path]:
         MissingExtra: they need an optional package.
     """
     with contextlib.ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="sluice-rows-"))
+        folder = stack.enter_context(scratch("sluice-rows-"))
         stack.enter_context(_pages_kept())
         stack.enter_context(tally.held(data.bytes_of_memory // 64))
         stack.enter_context(keeping(data.parts, base_dir))
@@ -64,7 +64,7 @@ def bounded(data: DataConfig, base_dir: Path | None = None) -> Iterator[Path]:
 
             onray.installed()
             stack.enter_context(spread.working(lambda: stack.enter_context(onray.on_ray(data.bytes_of_memory // 4))))
-        yield Path(folder)
+        yield folder
 
 
 @contextlib.contextmanager
