@@ -56,6 +56,7 @@ def run(project: str, base_dir: str, home: str, run_id: str, *, package_path: st
                 "digest": package.digest,
                 "uri": version.uri,
                 "lineage": lineage,
+                "metrics": version.metrics,
                 "gates": {g.step: g.decision for g in passed},
                 "run_id": run_id,
                 "page": registry.page(version),

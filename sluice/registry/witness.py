@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -99,10 +100,21 @@ def _versions(versions: Sequence[Version], about: Sequence[Record], records: Seq
         if isinstance(passed, dict) and GATES in version.tags and _decisions(version.tags[GATES]) != passed:
             said = version.tags[GATES][:200]
             yield Fault(record.sequence, f"what the gates of version {version.number} decided is not what the registry says: {said}")
+        yield from _measured(version, record)
     there = {v.number for v in versions}
     for number, record in by_number.items():
         if number not in there:
             yield Fault(record.sequence, f"version {number}, sha256:{record.entry.digest[:12]}, was registered, and is not in the registry")
+
+
+def _measured(version: Version, record: Record) -> Iterator[Fault]:
+    """A metric that the registry shows otherwise than it was registered; records of before they were written down say nothing."""
+    was = _evidence(record).get("metrics")
+    for name, value in was.items() if isinstance(was, dict) else ():
+        now = version.metrics.get(name)
+        if isinstance(value, int | float) and (now is None or not math.isclose(now, value, rel_tol=1e-6, abs_tol=1e-9)):
+            said = "none" if now is None else f"{now:g}"
+            yield Fault(record.sequence, f"{name} of version {version.number} was registered as {value:g}, the registry says {said}")
 
 
 def _champions(versions: Sequence[Version], about: Sequence[Record]) -> list[Fault]:

@@ -39,11 +39,13 @@ class World:
             gate.write(path)
             told = {"run": f"r{number}", "step": "evaluate", "decision": "pass", "sha256": digest_of(dataclasses.asdict(gate))}
             self.log.append(Entry("gate", "loans", data=told))
-            said = {"version": str(number), "gates": PASSED, "signed_by": "k" * 64}
+            said = {"version": str(number), "gates": PASSED, "metrics": {"accuracy": 0.91}, "signed_by": "k" * 64}
             said["proof_digests"] = {n: hashlib.sha256(d).hexdigest() for n, d in self.proof[digest].items() if n != beside.SIGNATURE}
             made = self.log.append(Entry("registration", "loans", digest, data={"run": f"r{number}", "evidence": said}))
             tags = {GATES: json.dumps(PASSED), "sluice.audit": anchor(self.log, made)}
-            self.versions.append(Version("loans", str(number), digest, f"file:///s/sha256/{digest}", (), {}, tags, None, 2**50))
+            self.versions.append(
+                Version("loans", str(number), digest, f"file:///s/sha256/{digest}", (), {"accuracy": 0.91}, tags, None, 2**50)
+            )
             self.log.append(Entry("rollout", "loans", digest, data={"evidence": {"outcome": "promoted"}}))
         self.log.append(Entry("promotion", "loans", DIGESTS[0], "production", "release", {"version": "1"}))
         self.log.append(Entry("rollback", "loans", DIGESTS[0], "production", "odd", {"serves": DIGESTS[1]}))
@@ -77,6 +79,10 @@ def gates(w: World) -> None:
     w.versions[0] = dataclasses.replace(w.versions[0], tags={GATES: '{"evaluate": "refuse"}'})
 
 
+def metric(w: World) -> None:
+    w.versions[0] = dataclasses.replace(w.versions[0], metrics={"accuracy": 0.99})
+
+
 def evidence(w: World) -> None:
     path = w.home.runs / "r2" / "gates" / "evaluate.json"
     path.write_text(path.read_text().replace("0.92", "0.99"))
@@ -91,6 +97,7 @@ def evidence(w: World) -> None:
         (lambda w: w.aliases("champion", "production-champion", of=0), "record 5: sha256:bbbbbbbbbbbb became the champion of dev, the registry says version 1"),
         (lambda w: w.aliases("champion"), "record 7: sha256:bbbbbbbbbbbb became the champion of production, the registry says none"),
         (gates, 'record 1: what the gates of version 1 decided is not what the registry says: {"evaluate": "refuse"}'),
+        (metric, "record 1: accuracy of version 1 was registered as 0.91, the registry says 0.99"),
         (evidence, "record 3: what evaluate of run r2 decided is not what lies in"),
         (lambda w: w.proof.update({DIGESTS[0]: w.proof[DIGESTS[1]]}), "record 1: provenance.json of sha256:aaaaaaaaaaaa is not the one it was registered with"),
         (lambda w: w.proof.pop(DIGESTS[1]), "record 4: provenance.json of sha256:bbbbbbbbbbbb was there when it was registered, and is gone"),
