@@ -140,8 +140,7 @@ class Look:
 
     def guess(self) -> str | None:
         """The last column, where it is one of a few classes and no other is called as labels are: not beyond doubt, so it is to be said."""
-        end = self._ends()[1]
-        last = next(c for c in self.columns if c.name == end)
+        last = {c.name: c for c in self.columns}[self._ends()[1]]
         called = [
             c for c in self.columns if c != last and _plain(c.name) in LABEL | OFTEN and (c.kind == "category" or c.distinct <= _CLASSES)
         ]
