@@ -87,13 +87,13 @@ def difference(a: pa.Table, b: pa.Table, key: Sequence[str] = (), secret: Collec
         DataError: a key column is missing, or names two rows.
     """
     a, b = plain(a), plain(b)
-    shared = [n for n in a.schema.names if n in b.schema.names and _alike(a.schema.field(n).type, b.schema.field(n).type)]
+    in_a, in_b = set(a.schema.names), set(b.schema.names)
+    shared = [n for n in a.schema.names if n in in_b and _alike(a.schema.field(n).type, b.schema.field(n).type)]
+    moved = in_b - set(shared)
     schema = {
-        "added": [n for n in b.schema.names if n not in a.schema.names],
-        "removed": [n for n in a.schema.names if n not in b.schema.names],
-        "changed": {
-            n: [str(a.schema.field(n).type), str(b.schema.field(n).type)] for n in a.schema.names if n in b.schema.names and n not in shared
-        },
+        "added": [n for n in b.schema.names if n not in in_a],
+        "removed": [n for n in a.schema.names if n not in in_b],
+        "changed": {n: [str(a.schema.field(n).type), str(b.schema.field(n).type)] for n in a.schema.names if n in moved},
     }
     ha, hb = ({n: _hash(t.column(n)) for n in shared} for t in (a, b))
     if key:

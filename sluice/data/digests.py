@@ -185,7 +185,7 @@ def row_texts(numbers: NDArray[np.uint64]) -> pa.Array:
 
 def _numbered(table: pa.Table, columns: Sequence[str]) -> list[NDArray[np.uint64]]:
     names = sorted(columns)
-    missing = [n for n in names if n not in table.schema.names]
+    missing = sorted(set(names) - set(table.schema.names))
     if missing or not names:
         raise DataError("is not a column of the table", field=missing[0] if missing else "features", value=table.schema.names)
     features = plain(table.select(names))

@@ -25,6 +25,7 @@ import pyarrow as pa
 
 from sluice.core.errors import DataError
 from sluice.data.dataset import Dataset
+from sluice.data.together import Together
 from sluice.fields import Field, field_of, fields_of
 from sluice.fields.parts import Rows, moments, numbers, numeric_part, part, tally, value_counts
 from sluice.stats.drift import category_counts, numeric_counts
@@ -50,7 +51,8 @@ def profile_dataset(dataset: Dataset, kinds: Mapping[str, str] | None = None) ->
     """
     fields = fields_of(dataset.columns if kinds is None else kinds)
     hidden = {name: {"kind": HIDDEN, "parts": {}} for name in dataset.sensitive}  # a field of no known kind: neither counted nor drawn
-    features = {name: hidden[name] if name in hidden else field.reference(dataset) for name, field in fields.items()}
+    rows = Together(dataset, (name for name in fields if name not in hidden))
+    features = {name: hidden[name] if name in hidden else field.reference(rows) for name, field in fields.items()}
     for name, field in fields.items():
         if name not in hidden:
             features[name] |= whole_rows(field, dataset)

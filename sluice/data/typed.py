@@ -76,8 +76,9 @@ def _text_among_numbers(name: str, bad: BadCell, files: Sequence[tuple[Found, Di
 
 def inexact(table: pa.Table, categories: Sequence[str]) -> Iterator[str]:
     """A word about each column of categories whose floats are too large to be every whole number."""
+    there = set(table.schema.names)
     for name in categories:
-        if name in table.schema.names and pa.types.is_floating(table.schema.field(name).type):
+        if name in there and pa.types.is_floating(table.schema.field(name).type):
             large = pc.greater_equal(pc.abs(table.column(name).cast(pa.float64())), 2.0**53)
             rows = pc.sum(large).as_py()
             if rows:

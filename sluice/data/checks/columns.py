@@ -34,8 +34,9 @@ def schema(s: Subject) -> bool:
     expected = {f.name: f.arrow for f in (*s.fields.values(), s.label)}
     faults = []
     for side in s.sides:
+        there = set(side.held.schema.names)
         for name, kind in expected.items():
-            if name not in side.held.schema.names:
+            if name not in there:
                 faults.append((side, name, f"column {name!r} is missing"))
             elif kind is not None and side.held.schema.field(name).type != kind:
                 faults.append((side, name, f"column {name!r} is {_words(side.held.schema.field(name).type)}, must be {_words(kind)}"))
