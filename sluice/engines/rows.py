@@ -84,7 +84,7 @@ def spelled_by(package: Package) -> Callable[[list[Any]], list[Any]]:
 
 
 def _column(table: pa.Table | pa.RecordBatch, name: str) -> Any:
-    if name not in table.schema.names:
+    if table.schema.get_field_index(name) < 0:
         raise DataError("is missing from the dataset", field=name, value=table.schema.names)
     return table.column(name)
 

@@ -43,6 +43,7 @@ class TabularProcessor(Processor):
         names = [c.name for c in columns]
         if not names:
             raise PackageError("has no columns", field="preprocess.columns", value=[])
+        above, before = set[str](), set[str]()
         for i, c in enumerate(columns):
             if not isinstance(c.field, ColumnField):
                 raise PackageError(f"must be {_kinds()}", field=f"preprocess.columns[{i}].type", value=c.type)
@@ -52,16 +53,18 @@ class TabularProcessor(Processor):
                 )
             if c.numerals is not None and not c.field.quantity:
                 raise PackageError("are of a numeric column", field=f"preprocess.columns[{i}].numerals", value=c.type)
-            if not c.name or c.name in names[:i]:
+            if not c.name or c.name in above:
                 raise PackageError("is empty or stands twice", field=f"preprocess.columns[{i}].name", value=c.name)
-            before = {t.name for d in columns[:i] for t in d.inputs()}
-            if any(t.name in RESERVED or t.name in before for t in c.inputs()):
+            inputs = {t.name for t in c.inputs()}
+            if not inputs.isdisjoint(before) or not inputs.isdisjoint(RESERVED):
                 raise PackageError(
                     "is the name of a graph's output, or stands twice",
                     field=f"preprocess.columns[{i}].input",
                     value=c.tensor,
                     fix="train again: the graph's input gets a name of its own",
                 )
+            above.add(c.name)
+            before |= inputs
         self.written = {name: dict(found) for name, found in (written or {}).items() if found}
         self.columns = tuple(dataclasses.replace(c, written=self.written.get(c.name, {})) for c in columns)
         self._fields = [(c, c.field) for c in self.columns if isinstance(c.field, ColumnField)]

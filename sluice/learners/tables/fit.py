@@ -10,6 +10,7 @@ import numpy as np
 
 from sluice.core.numerals import Numerals
 from sluice.core.spelling import Spelling
+from sluice.data.together import Together
 from sluice.fields import Column, ColumnField, TabularProcessor, fields_of
 from sluice.fields.category import Category
 from sluice.fields.column import input_name
@@ -74,16 +75,16 @@ def fit_table(dataset: Dataset) -> State:
 
 def _features_of(dataset: Dataset) -> list[Column]:
     """The features as the package keeps them: what each kind learns beforehand, and the inputs' names."""
-    made = {}
+    made, rows = {}, Together(dataset, dataset.columns)
     for name, field in fields_of(dataset.columns).items():
         known = field if isinstance(field, ColumnField) else Category(name)  # a kind that a task made up
-        made[name] = Column(name, known.kind, **known.fit(dataset))
+        made[name] = Column(name, known.kind, **known.fit(rows))
     several = {
         name: dataclasses.replace(c, input=input_name(name, dataset.columns))
         for name, c in made.items()
         if [t.name for t in c.inputs()] != [c.tensor]
     }
-    taken = [t.name for c in several.values() for t in c.inputs()]
+    taken = {t.name for c in several.values() for t in c.inputs()}
     return [
         several[name] if name in several else dataclasses.replace(c, input=input_name(name, dataset.columns, taken))
         for name, c in made.items()

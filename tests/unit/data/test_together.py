@@ -42,6 +42,9 @@ def test_each_column_is_as_the_dataset_gives_it(wide: Dataset, monkeypatch: pyte
     rows = Together(wide, wide.columns)
     found = {name: list(rows.batches("train", [name], size)) for name in wide.columns}
     assert len(opened) == len(wide.shards("train")) * 3  # 41 columns, 16 at a time
+    opened.clear()
+    whole = {name: rows.read("train", [name]) for name in wide.columns}
+    assert len(opened) == len(wide.shards("train")) * 3 and all(t.equals(wide.read("train", [n])) for n, t in whole.items())
     for name, batches in found.items():
         assert [b.to_pydict() for b in batches] == [b.to_pydict() for b in wide.batches("train", [name], size)] or name == "x3"
         assert all(a.equals(b) for a, b in zip(batches, wide.batches("train", [name], size), strict=True))
