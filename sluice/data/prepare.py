@@ -320,8 +320,7 @@ def _load_test(project: Project, base_dir: Path, task: TaskData, train: Rows) ->
         found = plain(like.canonical(source.table))
     except DataError as e:
         raise _retold(e, f"held-out rows: {e.message}", e.field) from e
-    there = set(found.schema.names)
-    names = [n for n in (*train.kinds, "label") if n in there]
+    names = [n for n in (*train.kinds, "label") if found.schema.get_field_index(n) >= 0]
     table = pa.table({n: _like(found.column(n), train.blocks.schema.field(n).type) for n in names})
     table = respelled_table(table, train.spellings, source.table, data.columns.label)
     keys = _own_keys(project, source.table, like)
@@ -336,8 +335,7 @@ def _retold(error: DataError, message: str, field: str | None) -> DataError:
 
 def _canonical(task: TaskData, table: pa.Table, kinds: dict[str, str]) -> pa.Table:
     made = plain(task.canonical(table))
-    there = set(made.schema.names)  # asked anew, a schema makes the list again
-    missing = [n for n in (*kinds, "label") if n not in there]
+    missing = [n for n in (*kinds, "label") if made.schema.get_field_index(n) < 0]
     if missing:
         raise DataError(
             f"{type(task).__name__}.canonical() returns no such column",
@@ -371,9 +369,8 @@ def _like(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
 def _with_ids(rows: Rows, field: str) -> tuple[pa.Table, pa.ChunkedArray | None]:
     """The rows that can be used, with their ids first; and what they are split by."""
     table = rows.table
-    there = set(table.schema.names)
     for name in (*rows.kinds, "label"):
-        if name not in there:
+        if table.schema.get_field_index(name) < 0:
             raise DataError("has no such column, though the training rows do", field=field, value=name, fix="give both the same columns")
     use = usable(table, fields_of(rows.kinds).values())
     kept = table.filter(use)
