@@ -11,6 +11,7 @@ from sluice.data.report import Report, counted, listed
 from sluice.fields import field_of
 from sluice.problems.problem import problem
 from sluice.project import read_text
+from sluice.report.svg import cut
 
 if TYPE_CHECKING:
     from sluice.commands.draft import Draft
@@ -105,7 +106,7 @@ class Writer:
                 for name in value:
                     self._add(3, f"- {_scalar(name)}", reasons[key][name])
             elif key == "label":
-                shown = [f"{k} {n:,}" for k, n in report.labels.items()]
+                shown = [f"{cut(k, 60)} {n:,}" for k, n in report.labels.items()]
                 self._add(2, f"label: {_scalar(value)}", listed(shown) if shown else _learnt(report).strip() or None)
             else:
                 self._add(2, f"{key}: {_scalar(value)}")

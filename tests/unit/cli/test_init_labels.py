@@ -15,6 +15,7 @@ from PIL import Image
 
 from sluice.cli import main
 from sluice.data import labelsets
+from sluice.project import load
 
 TOPICS = ("sport", "money", "food", "travel")
 R = random.Random(4)
@@ -227,3 +228,14 @@ def test_objects_in_rows_are_told_how_to_become_columns(tmp_path: Path, capsys: 
     subprocess.run([sys.executable, "-c", command[1]], cwd=tmp_path, check=True)
     code, project = init(tmp_path, tmp_path / "flat.jsonl", "tabular", "--label", "churn")
     assert code == 0 and "from 3 features" in project.read_text()
+
+
+def test_a_long_label_is_cut_in_the_comment_and_whole_in_the_setting(tmp_path: Path) -> None:
+    long = "the first line\nand a second one: " + "very long " * 50
+    rows = "".join(f'{i % 2 + i / 1000},"{long if i % 2 else "plain"}"\n' for i in range(100))
+    (tmp_path / "d.csv").write_text("x,label\n" + rows)
+    assert main(["init", str(tmp_path / "p"), "--data", str(tmp_path / "d.csv"), "--label", "label"]) == 0
+    text = (tmp_path / "p" / "sluice.yaml").read_text()
+    comment = next(line for line in text.splitlines() if line.strip().startswith("label: label"))
+    assert len(comment) < 250 and "more characters)" in comment
+    assert set(load(tmp_path / "p" / "sluice.yaml").data.checks.labels) == {long, "plain"}
