@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import io
+from collections.abc import Iterator
 from typing import Any
 
 from sluice.core.errors import DataError
@@ -23,6 +24,16 @@ def opened(file: Found) -> Any:
     """The bytes of a file as a stream, unpacked as its name says; of a JSON array its objects, one a line."""
     stream = unpacking(file.path, file.where)
     return io.BufferedReader(Elements(stream, file.where), _HEAD) if holds_array(file) else stream
+
+
+def lines_of(stream: Any) -> Iterator[bytes]:
+    """Lines of a stream, ended by a line feed and nothing else, without it."""
+    rest = b""
+    while block := stream.read(1 << 20):
+        *whole, rest = (rest + block).split(b"\n")
+        yield from whole
+    if rest:
+        yield rest
 
 
 def holds_array(file: Found) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import orjson
 from sluice.core.errors import DataError, ProjectError, first_line
 from sluice.core.spelling import value_text
 from sluice.data.forms import form_of_files, format_of
-from sluice.data.opening import not_empty, opened
+from sluice.data.opening import lines_of, not_empty, opened
 from sluice.data.scheme import Found
 
 #: The column of the answer in what is written.
@@ -149,7 +149,7 @@ def _lines(file: Found, most: int) -> list[dict[str, Any]]:
     size = 0
     try:
         with opened(file) as stream:
-            for number, line in enumerate(_split(stream), 1):
+            for number, line in enumerate(lines_of(stream), 1):
                 size += len(line)
                 if size > _MOST_BYTES:
                     raise DataError("has more than 512 MB", field=file.where, fix="take a sample of it: shuf -n 20000")
@@ -172,15 +172,6 @@ def _lines(file: Found, most: int) -> list[dict[str, Any]]:
     except OSError as e:
         raise DataError(f"cannot be read: {first_line(e)}", field=file.where, fix="compress it again") from e
     return rows
-
-
-def _split(stream: Any) -> Iterable[bytes]:
-    rest = b""
-    while block := stream.read(1 << 20):
-        *whole, rest = (rest + bytes(block)).split(b"\n")
-        yield from whole
-    if rest:
-        yield rest
 
 
 def _table(file: Found, form: str, most: int) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ import orjson
 import pyarrow as pa
 
 from sluice.core.errors import DataError
-from sluice.data.opening import not_empty, opened
+from sluice.data.opening import lines_of, not_empty, opened
 from sluice.data.scheme import Found
 from sluice.prediction.streams import Stream, Window, Writer, texts
 
@@ -46,7 +46,7 @@ class JsonLines(Stream):
         broken: list[tuple[str, str, Any]] = []
         try:
             with opened(self.file) as stream:
-                for number, line in enumerate(_lines(stream), 1):
+                for number, line in enumerate(lines_of(stream), 1):
                     line = line.strip()
                     if not line:
                         continue
@@ -89,16 +89,6 @@ class _JsonWriter(Writer):
             line = window.raw[i]
             head = line[:-1].rstrip()
             self._out.write(head + (b"" if head == b"{" else b", ") + orjson.dumps(dict(zip(added, values, strict=True)))[1:] + b"\n")
-
-
-def _lines(stream: Any) -> Iterator[bytes]:
-    """Lines of a pyarrow stream, ended by a line feed and nothing else."""
-    rest = b""
-    while block := stream.read(1 << 20):
-        *whole, rest = (rest + block).split(b"\n")
-        yield from whole
-    if rest:
-        yield rest
 
 
 def _object(line: bytes) -> tuple[dict[str, Any] | None, str]:

@@ -46,7 +46,6 @@ def test_each_column_is_as_the_dataset_gives_it(wide: Dataset, monkeypatch: pyte
     whole = {name: rows.read("train", [name]) for name in wide.columns}
     assert len(opened) == len(wide.shards("train")) * 3 and all(t.equals(wide.read("train", [n])) for n, t in whole.items())
     for name, batches in found.items():
-        assert [b.to_pydict() for b in batches] == [b.to_pydict() for b in wide.batches("train", [name], size)] or name == "x3"
         assert all(a.equals(b) for a, b in zip(batches, wide.batches("train", [name], size), strict=True))
 
 
